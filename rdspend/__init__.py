@@ -1,0 +1,1 @@
+"""rdspend: what the compute money of an AI organisation went to."""

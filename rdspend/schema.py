@@ -1,0 +1,649 @@
+"""The tables of the ledger, the words of the field, and the contracts of the three kinds of plugin.
+
+This module is the glossary. Tables travel as Arrow; a column's type is named here once, in Arrow's words, and the ledger
+and the engine translate it. Money is whole nanos (1e-9 of the currency) in int64, sums are wider. Time is UTC, spans are
+half open: `start <= t < end`. GPU shares are whole GPU parts. None of them ever touches a float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
+
+NANOS = 1_000_000_000
+
+# Halves to tenths, sevenths (MIG) and time-slices of 12, 16, 20, 32 and 64 are all whole numbers of parts.
+GPU_PARTS = 2**6 * 9 * 5 * 7
+
+SECONDS_PER_HOUR = 3600
+
+ACTIVITIES = ("exploration", "data_generation", "evaluation", "final_training", "inference")
+"""What a job was for. No answer is `unclassified`, which is a bucket, not an activity."""
+
+STAGES = (
+    "pretraining",
+    "midtraining",
+    "finetuning",
+    "reinforcement_learning",
+    "evaluation",
+    "data",
+    "serving",
+    "other",
+)
+"""Where in the pipeline a job stands. Not the same as the activity: a pretraining may be exploration or final."""
+
+OUTCOMES = ("completed", "failed", "cancelled", "timeout", "preempted", "running")
+
+BUCKETS = ("idle", "bill_idle", "shared", "unclassified")
+"""Where money goes that no activity took.
+
+idle: capacity paid for and not occupied by a job (cluster-idle). bill_idle: the provider's own bill calls the line unused.
+shared: storage, network, control plane, support, tax, credits. unclassified: a job nobody could classify; an open question.
+"""
+
+BASES = ("billed", "estimated")
+ROUTES = ("job", "node", "pool", "shared", "bill_idle")
+
+AUTHORITY = ("label", "lineage", "rule", "learned")
+"""Taggers by authority: the first that answers wins. A tagger not named here ranks after those that are."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What a cluster, a source or a plugin instance may be called: safe in a path, a label and a file name."""
+
+Type = Literal["string", "int64", "float64", "bool", "timestamp", "map"]
+"""Arrow's words: `timestamp` is microseconds in UTC, `map` is string to string."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `null` says what a missing value means; a column without it is never null."""
+
+    name: str
+    type: Type
+    doc: str
+    null: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the ledger. `grain` says what one row is; `partition` names the columns a delivery replaces by."""
+
+    name: str
+    grain: str
+    partition: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
+
+
+def _columns(*rows: tuple[str, Type, str] | tuple[str, Type, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+_ORIGIN: tuple[tuple[str, Type, str], ...] = (
+    ("origin_file", "string", "file, object or command the row was read from"),
+    ("origin_row", "int64", "1-based row in it; the first row after a header is 1"),
+)
+
+CHARGES = Table(
+    "charges",
+    "one bill line, or one estimated span of a node; key (source, billing_period, origin_file, origin_row)",
+    ("source", "billing_period"),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        ("billing_period", "string", "month of the billing period, `2026-10`"),
+        *_ORIGIN,
+        ("basis", "string", "`billed` from a bill, `estimated` from a rate card"),
+        ("billed_cost_nanos", "int64", "FOCUS BilledCost: what the invoice says"),
+        ("effective_cost_nanos", "int64", "FOCUS EffectiveCost: amortised"),
+        ("list_cost_nanos", "int64", "FOCUS ListCost", "not given"),
+        ("contracted_cost_nanos", "int64", "FOCUS ContractedCost", "not given"),
+        ("billing_currency", "string", "ISO 4217 code"),
+        ("charge_period_start", "timestamp", "first instant the charge covers"),
+        ("charge_period_end", "timestamp", "first instant it no longer covers"),
+        ("charge_category", "string", "Usage, Purchase, Tax, Credit or Adjustment"),
+        ("charge_class", "string", "Correction", "an ordinary line"),
+        ("charge_description", "string", "the provider's words", "not given"),
+        ("charge_frequency", "string", "One-Time, Recurring or Usage-Based", "not given"),
+        ("provider_name", "string", "who made the service available", "not given"),
+        ("publisher_name", "string", "who produced the service", "not given"),
+        ("invoice_issuer_name", "string", "who sends the invoice", "not given"),
+        ("invoice_id", "string", "the invoice the line is on", "no invoice yet"),
+        ("billing_account_id", "string", "account that is billed", "not given"),
+        ("billing_account_name", "string", "its name", "not given"),
+        ("sub_account_id", "string", "account, subscription or project below it", "not given"),
+        ("sub_account_name", "string", "its name", "not given"),
+        ("region_id", "string", "the provider's region", "not given"),
+        ("availability_zone", "string", "the provider's zone", "not given"),
+        ("resource_id", "string", "what was charged for; the join to nodes, pools and jobs", "no resource"),
+        ("resource_name", "string", "its name", "not given"),
+        ("resource_type", "string", "the provider's kind of resource", "not given"),
+        ("service_category", "string", "FOCUS ServiceCategory", "not given"),
+        ("service_subcategory", "string", "FOCUS ServiceSubcategory", "not given"),
+        ("service_name", "string", "the provider's service", "not given"),
+        ("sku_id", "string", "the provider's SKU", "not given"),
+        ("sku_price_id", "string", "the provider's price", "not given"),
+        ("pricing_category", "string", "Standard, Dynamic, Committed or Other", "not given"),
+        ("pricing_quantity", "float64", "quantity priced; not money", "not given"),
+        ("pricing_unit", "string", "its unit", "not given"),
+        ("consumed_quantity", "float64", "quantity used; not money", "not given"),
+        ("consumed_unit", "string", "its unit", "not given"),
+        ("commitment_discount_id", "string", "commitment the line belongs to", "none"),
+        ("commitment_discount_status", "string", "Used or Unused", "no commitment"),
+        ("capacity_reservation_id", "string", "capacity reservation the line belongs to", "none"),
+        ("capacity_reservation_status", "string", "Used or Unused", "no reservation"),
+        ("tags", "map", "the bill's tags", "none"),
+    ),
+)
+
+JOBS = Table(
+    "jobs",
+    "one run of one piece of work; key job_key. A requeued job is several runs",
+    ("cluster", "end_day"),
+    _columns(
+        ("job_key", "string", "`cluster/job_id/submit epoch seconds`"),
+        ("cluster", "string", "configured name of the cluster"),
+        ("end_day", "string", "UTC day of end_time, or `open` while the job runs"),
+        ("source", "string", "configured name of the collector that delivered it"),
+        *_ORIGIN,
+        ("job_id", "string", "the scheduler's id"),
+        ("array_job_id", "string", "id of the array it is a task of", "not an array task"),
+        ("resource_id", "string", "resource that a bill names for this job itself", "billed through its nodes"),
+        ("user", "string", "who ran it", "not known"),
+        ("account", "string", "team or account it ran under", "not known"),
+        ("project", "string", "project", "not known"),
+        ("queue", "string", "partition or queue", "not known"),
+        ("qos", "string", "quality of service", "not known"),
+        ("name", "string", "job name", "none"),
+        ("command", "string", "submit line or command", "not known"),
+        ("script", "string", "batch script", "not known"),
+        ("image", "string", "container image", "not known"),
+        ("work_dir", "string", "working directory", "not known"),
+        ("labels", "map", "free text and labels by key: comment, admin_comment, wckey, extra, activity, ...", "none"),
+        ("submit_time", "timestamp", "when it was submitted"),
+        ("start_time", "timestamp", "when it started", "never started"),
+        ("end_time", "timestamp", "when it ended", "it still runs"),
+        ("outcome", "string", "completed, failed, cancelled, timeout, preempted or running"),
+        ("exit_code", "int64", "exit code", "not known"),
+        ("requested_gpu_parts", "int64", "GPU parts asked for, all nodes", "not known"),
+        ("gpu_parts", "int64", "GPU parts held, all nodes together"),
+        ("gpu_type", "string", "GPU type", "none, or not known"),
+        ("cpus", "int64", "CPUs held, all nodes together", "not known"),
+        ("memory_mib", "int64", "memory held, all nodes together", "not known"),
+        ("node_count", "int64", "nodes held", "not known"),
+    ),
+)
+
+PLACEMENTS = Table(
+    "placements",
+    "a job on a node from start to end. Money reaches jobs through placements",
+    ("cluster", "end_day"),
+    _columns(
+        ("job_key", "string", "the job"),
+        ("cluster", "string", "its cluster"),
+        ("end_day", "string", "the job's end_day"),
+        ("node", "string", "node name"),
+        ("start_time", "timestamp", "from"),
+        ("end_time", "timestamp", "to", "it still runs"),
+        ("gpu_parts", "int64", "GPU parts held on this node"),
+        ("cpus", "int64", "CPUs held on this node", "not known"),
+        ("memory_mib", "int64", "memory held on this node", "not known"),
+    ),
+)
+
+NODES = Table(
+    "nodes",
+    "a node over a span of time, and which cloud resource it then was; key (cluster, node, start_time)",
+    ("cluster",),
+    _columns(
+        ("cluster", "string", "configured name of the cluster"),
+        ("node", "string", "node name"),
+        ("resource_id", "string", "cloud resource it was", "not on a bill by itself"),
+        ("pool", "string", "resource of a pool (capacity block, reservation, cluster invoice) that pays for it", "none"),
+        ("start_time", "timestamp", "from", "not known: for ever"),
+        ("end_time", "timestamp", "to", "still there"),
+        ("gpu_parts", "int64", "GPU parts it has", "capacity not known: its idle is unknown, not 0"),
+        ("gpu_type", "string", "GPU type", "no GPU, or not known"),
+        ("cpus", "int64", "CPUs it has", "not known"),
+        ("memory_mib", "int64", "memory it has", "not known"),
+        ("instance_type", "string", "the provider's instance type", "not known"),
+        ("queue", "string", "partitions it is in, with commas between", "not known"),
+        *_ORIGIN,
+    ),
+)
+
+RATES = Table(
+    "rates",
+    "one dated price; key (source, origin_row). Exactly one of the two prices is set",
+    ("source",),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        *_ORIGIN,
+        ("cluster", "string", "only this cluster", "any"),
+        ("node", "string", "only this node", "any"),
+        ("queue", "string", "only nodes of this partition", "any"),
+        ("instance_type", "string", "only nodes of this instance type", "any"),
+        ("gpu_type", "string", "only nodes with this GPU type", "any"),
+        ("price_per_gpu_hour_nanos", "int64", "price of one GPU for one hour", "priced by node"),
+        ("price_per_node_hour_nanos", "int64", "price of one node for one hour", "priced by GPU"),
+        ("currency", "string", "ISO 4217 code"),
+        ("start_time", "timestamp", "from", "since ever"),
+        ("end_time", "timestamp", "to", "still valid"),
+    ),
+)
+
+TAGS = Table(
+    "tags",
+    "one tagger's answer for one job; key (tagger, job_key). No answer is no row",
+    ("tagger", "end_month"),
+    _columns(
+        ("tagger", "string", "configured name of the tagger"),
+        ("end_month", "string", "UTC month of the job's end, or `open`"),
+        ("job_key", "string", "the job"),
+        ("activity", "string", "one of ACTIVITIES", "says the stage only"),
+        ("stage", "string", "one of STAGES", "says the activity only"),
+        ("confidence", "float64", "in [0, 1]"),
+        ("evidence", "string", "why, in words a person can check: label and place, or rule and predicate"),
+        ("version", "string", "digest of the labels, rules or model that answered"),
+    ),
+)
+
+RELEASES = Table(
+    "releases",
+    "one published model; key release",
+    ("source",),
+    _columns(
+        ("source", "string", "configured name of the source that delivered it"),
+        *_ORIGIN,
+        ("release", "string", "name of the release"),
+        ("model", "string", "model"),
+        ("version", "string", "version", "none"),
+        ("released_at", "timestamp", "when it was published"),
+        ("lineage", "string", "what its lineage names, as JSON"),
+    ),
+)
+
+ATTRIBUTIONS = Table(
+    "attributions",
+    "day x job (or bucket) x charge source: that part of the charges",
+    ("source", "billing_period"),
+    _columns(
+        ("source", "string", "source of the charges"),
+        ("billing_period", "string", "billing month of the charges"),
+        ("billing_currency", "string", "ISO 4217 code"),
+        ("basis", "string", "billed or estimated"),
+        ("day", "string", "UTC day the money was used"),
+        ("route", "string", "job, node, pool, shared or bill_idle"),
+        ("cluster", "string", "cluster", "shared money"),
+        ("job_key", "string", "the job that takes it", "a bucket takes it"),
+        ("bucket", "string", "idle, bill_idle or shared", "a job takes it"),
+        ("service", "string", "service of shared and bill-idle money", "money of a job or of idle nodes"),
+        ("effective_cost_nanos", "int64", "part of the effective cost"),
+        ("billed_cost_nanos", "int64", "part of the billed cost"),
+    ),
+)
+
+OCCUPANCY = Table(
+    "occupancy",
+    "day x job (or idle of a cluster): GPU time as the records say it. Never depends on a bill",
+    ("cluster", "month"),
+    _columns(
+        ("cluster", "string", "cluster"),
+        ("month", "string", "month of the day"),
+        ("day", "string", "UTC day"),
+        ("job_key", "string", "the job", "idle time"),
+        ("gpu_part_seconds", "int64", "GPU parts x seconds", "idle of nodes whose capacity is not known"),
+    ),
+)
+
+FINDINGS = Table(
+    "findings",
+    "something a person should know about a period, found while working on it",
+    ("stage", "period"),
+    _columns(
+        ("stage", "string", "collect, tag or attribute"),
+        ("period", "string", "month"),
+        ("kind", "string", "what was found, e.g. oversubscribed_node"),
+        ("subject", "string", "what it is about"),
+        ("detail", "string", "in words"),
+        ("rows", "int64", "how many records"),
+    ),
+)
+
+COVERAGE = Table(
+    "coverage",
+    "what one source did or did not show of one window; appended, the newest word counts",
+    (),
+    _columns(
+        ("run", "int64", "the run that asked"),
+        ("source", "string", "configured name of the collector"),
+        ("window_start", "timestamp", "from"),
+        ("window_end", "timestamp", "to"),
+        ("complete", "bool", "the source said: this is all of it"),
+        ("rows", "int64", "rows delivered"),
+        ("effective_cost_nanos", "int64", "money delivered", "no money in this source"),
+        ("asked_at", "timestamp", "when"),
+        ("seconds", "float64", "how long it took"),
+        ("why", "string", "why it is not complete", "complete"),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "one run of the pipeline; appended last, names the version of every table it leaves behind",
+    (),
+    _columns(
+        ("run", "int64", "1, 2, 3, ..."),
+        ("stages", "string", "stages it did, with commas"),
+        ("period", "string", "period it worked on"),
+        ("started_at", "timestamp", "when"),
+        ("ended_at", "timestamp", "when"),
+        ("outcome", "string", "`ok`, or `incomplete` when a source failed"),
+        ("pending", "string", "months collected or tagged but not yet attributed, with commas; empty: it adds up"),
+        ("versions", "string", "table to version, as JSON"),
+        ("config_digest", "string", "sha256 of the configuration"),
+        ("code_version", "string", "version of rdspend"),
+    ),
+)
+
+PUBLICATIONS = Table(
+    "publications",
+    "a published breakdown; appended",
+    (),
+    _columns(
+        ("run", "int64", "run whose snapshot it shows"),
+        ("period", "string", "period"),
+        ("policy", "string", "policy"),
+        ("currency", "string", "currency"),
+        ("revision", "int64", "1, 2, ... for the same period, policy and currency; grows only when a figure changed"),
+        ("digest", "string", "sha256 of the figures"),
+        ("published_at", "timestamp", "when"),
+    ),
+)
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        t.name: t
+        for t in (
+            CHARGES,
+            JOBS,
+            PLACEMENTS,
+            NODES,
+            RATES,
+            TAGS,
+            RELEASES,
+            ATTRIBUTIONS,
+            OCCUPANCY,
+            FINDINGS,
+            COVERAGE,
+            RUNS,
+            PUBLICATIONS,
+        )
+    }
+)
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """A half-open span of time in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window needs times with a zone")
+        if self.end <= self.start:
+            raise ValueError(f"a window ends after it starts: {self.start.isoformat()} .. {self.end.isoformat()}")
+
+    @property
+    def months(self) -> tuple[str, ...]:
+        """The calendar months it touches, `2026-10`."""
+        first, last = self.start.astimezone(UTC), (self.end - timedelta(microseconds=1)).astimezone(UTC)
+        count = (last.year - first.year) * 12 + last.month - first.month + 1
+        return tuple(
+            f"{first.year + (first.month - 1 + i) // 12:04d}-{(first.month - 1 + i) % 12 + 1:02d}" for i in range(count)
+        )
+
+
+# --- collectors -------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class ArrowStream(Protocol):
+    """Anything that exports an Arrow stream: a DuckDB relation, arro3, pandas, pyarrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Rows of one table, what they replace, and the claim that they are all of it.
+
+    table     name of the table; rows carry its columns by name. A missing nullable column is filled with null, an unknown
+              column or a null where none may be is refused at the border. `source` is filled in by the runner.
+    rows      an Arrow stream. A DuckDB relation is best: it is run once, in parallel, straight into the ledger's files.
+              Its connection must stay open and unused until the next delivery is asked for.
+    scope     the values of partition columns that these rows replace: `{"billing_period": "2026-10"}` for charges,
+              `{"cluster": "h100"}` for nodes, `{}` for rates. For jobs and placements `{"cluster": "h100"}`: rows replace
+              every earlier row of the same job_key, every earlier job of that cluster that ended inside the collect window
+              and, if `open_complete`, every earlier open job of it.
+    complete  "I saw all of it". Not knowing is SourceUnavailable, never a smaller delivery.
+    notes     findings to show: (kind, subject, detail, rows).
+    """
+
+    table: str
+    rows: ArrowStream
+    scope: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+    open_complete: bool = True
+    notes: Sequence[tuple[str, str, str, int]] = ()
+
+
+class Location(str):
+    """A path in the configuration: relative ones are relative to the configuration file; `s3://` is kept as it is."""
+
+
+class Collector(Protocol):
+    """Reads one source. A frozen dataclass: its fields are its configuration."""
+
+    def collect(self, window: Window) -> Iterator[Delivery]:
+        """Yield all that the source knows of the window. Nothing there: yield nothing. Not knowing: SourceUnavailable."""
+        ...
+
+
+# --- taggers ----------------------------------------------------------------------------------------------------------
+
+
+class Tagger(Protocol):
+    """Says what jobs were for. Sees jobs, never money."""
+
+    def tag(self, jobs: Any) -> Any:
+        """Relation of jobs (columns of JOBS) in, relation of (job_key, activity, stage, confidence, evidence, version) out.
+
+        Both are DuckDB relations on one connection without access to files or network. At most one row a job; no row means
+        no answer.
+        """
+        ...
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """Money and GPU time of one group. `cost` is effective cost; null shares lie outside the policy's denominator."""
+
+    name: str
+    cost: Decimal
+    billed_cost: Decimal
+    gpu_hours: Decimal
+    basis: str
+    share: Decimal | None = None
+    share_low: Decimal | None = None
+    share_high: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One crossing of category (activity or bucket), stage, team and cluster. Empty string: not known or not applicable."""
+
+    category: str
+    stage: str
+    team: str
+    cluster: str
+    basis: str
+    cost: Decimal
+    billed_cost: Decimal
+    gpu_seconds: Decimal
+
+
+@dataclass(frozen=True)
+class TopJob:
+    job_key: str
+    name: str
+    team: str
+    category: str
+    stage: str
+    outcome: str
+    cost: Decimal
+    gpu_hours: Decimal
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A named, written boundary. `denominator` names activities and buckets whose cost is 100 %."""
+
+    name: str
+    title: str
+    words: str
+    denominator_words: str
+    denominator: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What one source showed of the period. `why` is empty when complete."""
+
+    source: str
+    start: datetime
+    end: datetime
+    complete: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class SourceClosing:
+    """One source and billing month: bill against attributions, in the currency, effective and billed."""
+
+    source: str
+    billing_period: str
+    basis: str
+    charges: Decimal
+    attributed: Decimal
+    billed_charges: Decimal
+    billed_attributed: Decimal
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """A finished breakdown of one period in one currency. Immutable; the same snapshot gives an equal one.
+
+    total        effective cost of everything, lines plus buckets; billed_total the same of billed cost.
+    lines        one per activity, in the order of ACTIVITIES, zeros included.
+    buckets      one per bucket, in the order of BUCKETS, zeros included. `unclassified` has GPU-hours, idle too where
+                 capacity is known (idle_gpu_hours_known).
+    stages, teams, clusters   jobs' money by those, descending, `""` for not known.
+    charges, attributed       sums of both sides; a breakdown whose difference is not zero can't be made.
+    """
+
+    period: str
+    months: tuple[str, ...]
+    policy: Policy
+    currency: str
+    revision: int
+    snapshot: str
+    basis: str
+    total: Decimal
+    billed_total: Decimal
+    gpu_hours: Decimal
+    denominator: Decimal
+    lines: tuple[Line, ...]
+    buckets: tuple[Line, ...]
+    stages: tuple[Line, ...]
+    teams: tuple[Line, ...]
+    clusters: tuple[Line, ...]
+    services: tuple[Line, ...]
+    top_jobs: tuple[TopJob, ...]
+    cells: tuple[Cell, ...]
+    charges: Decimal
+    attributed: Decimal
+    closings: tuple[SourceClosing, ...]
+    coverage: tuple[Gap, ...]
+    findings: tuple[tuple[str, str, str, int], ...]
+    idle_gpu_hours_known: bool
+    share_rule: str
+    synthetic: bool = False
+    title: str = ""
+    remark: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Every source showed all of the period."""
+        return all(gap.complete for gap in self.coverage)
+
+
+@dataclass(frozen=True)
+class SourceHealth:
+    """How one source fared: last success and last attempt as epoch seconds (null: never), seconds of the last attempt."""
+
+    source: str
+    up: bool
+    last_success: float | None
+    last_attempt: float | None
+    seconds: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class StageHealth:
+    """How long one stage of the last run took."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """The state of rdspend itself."""
+
+    version: str
+    sources: tuple[SourceHealth, ...] = ()
+    stages: tuple[StageHealth, ...] = ()
+    last_run_ok: bool = False
+    last_run: float | None = None
+
+
+class Exporter(Protocol):
+    """Publishes a finished breakdown. Can't change it."""
+
+    def export(self, breakdown: Breakdown) -> None: ...
+
+
+@runtime_checkable
+class Served(Protocol):
+    """An exporter whose page the daemon serves: rendered once a refresh, served as bytes."""
+
+    listen: str
+
+    def render(self, breakdowns: Iterable[Breakdown], health: Health) -> bytes: ...

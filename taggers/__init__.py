@@ -1,0 +1,1 @@
+"""Taggers: one file a way of saying what a job was for."""
