@@ -7,13 +7,19 @@ line). After the border nobody checks types again.
 
 from __future__ import annotations
 
+import json
+
+from rdspend.errors import BadRecord
 from rdspend.schema import GPU_PARTS
 
-# Plain decimals and exponents, as FOCUS and the clouds write them. No plus sign, blank, comma, currency sign, NaN or inf.
+# Plain decimals and exponents, as FOCUS and the clouds write them. No plus sign, blank, comma, currency sign, NaN, inf.
 DECIMAL_TEXT = r"^-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?$"
 
 # ISO 8601 date and time with seconds, any fraction, and a zone: Z or an offset. `T` or a blank between.
 INSTANT_TEXT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*([Zz]|[-+]\d{2}(:?\d{2})?|UTC)$"
+
+REFUSED = "rdspend:bad_record:"
+"""How the text of an `error()` starts that `refuse` raises inside a query and `bad_record` reads; JSON follows."""
 
 
 def identifier(name: str) -> str:
@@ -39,7 +45,7 @@ def nanos(decimal: str) -> str:
 
 
 def half_even(decimal: str, whole: str) -> str:
-    """`whole` is the decimal in nanos, cut; add or take one where the cut part is over half, or half and whole is odd."""
+    """`whole` is the decimal in nanos, cut; add or take one where the cut part is over half, or half and it is odd."""
     rest = f"(CAST({decimal} AS DECIMAL(38, 18)) - CAST({whole} AS DECIMAL(38, 0)) * 0.000000001)"
     step = f"CASE WHEN {rest} < 0 THEN -1 ELSE 1 END"
     up = f"(ABS({rest}) > 0.0000000005 OR (ABS({rest}) = 0.0000000005 AND CAST({whole} AS BIGINT) % 2 <> 0))"
@@ -72,4 +78,34 @@ def gpu_parts(gpus: str) -> str:
     0.333333 is taken as a third: the nearest whole part is used when it is within 1e-6 of a GPU.
     """
     scaled = f"(CAST({gpus} AS DECIMAL(38, 12)) * {GPU_PARTS})"
-    return f"CASE WHEN ABS({scaled} - ROUND({scaled})) <= 0.000001 * {GPU_PARTS} THEN CAST(ROUND({scaled}) AS BIGINT) END"
+    return (
+        f"CASE WHEN ABS({scaled} - ROUND({scaled})) <= 0.000001 * {GPU_PARTS} THEN CAST(ROUND({scaled}) AS BIGINT) END"
+    )
+
+
+def refuse(file: str, row: str, column: str, found: str, expected: str) -> str:
+    """Stops the query with a bad record; a value of no type, for the ELSE of a CASE or the end of a COALESCE.
+
+    `file`, `row` (1-based) and `found` are SQL expressions, `column` and `expected` plain texts. One pass reads
+    and checks: `COALESCE(TRY_CAST(x AS DATE), refuse(...))`. Who runs the query gives the exception to `bad_record`.
+    """
+    fields = {
+        "file": file,
+        "row": row,
+        "column": literal(column),
+        "found": f"left(CAST({found} AS VARCHAR), 80)",
+        "expected": literal(expected),
+    }
+    record = ", ".join(f"'{key}', {value}" for key, value in fields.items())
+    return f"error('{REFUSED}' || CAST(json_object({record}) AS VARCHAR))"
+
+
+def bad_record(error: BaseException) -> BadRecord | None:
+    """The bad record that a query stopped at by `refuse`; None when it failed for another reason."""
+    _, mark, text = str(error).partition(REFUSED)
+    if not mark:
+        return None
+    record = json.JSONDecoder().raw_decode(text)[0]
+    found = "nothing" if record["found"] is None else repr(record["found"])
+    where = "" if record["row"] is None else f"row {record['row']}: "
+    return BadRecord(f"{where}{record['column']}: found {found}, expected {record['expected']}", record["file"])

@@ -1,0 +1,343 @@
+"""Money to jobs: every nano of the charges goes to a job or to a named bucket, by day. Never looks at tags.
+
+Four routes, first match wins, each line takes exactly one: the charge's resource is a *job*, a *node*, a *pool* of nodes, or
+none of them (*shared*); a line that the bill itself calls unused is *bill_idle* before all of these. Node money is spread over
+the hours in which the node was up, then over the placements of the hour by the share rule; what placements do not take is idle.
+
+The one rounding rule: shares are cut toward zero to whole nanos, job by job and hour by hour, and what is cut stays with the
+node's idle. A line spread over several hours or days takes differences of cut running totals, so its parts add up to the line.
+
+Reads the relations charges, nodes, jobs, placements, rates of one connection; leaves attributions, occupancy, estimate and
+findings there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rdspend.border import identifier, literal
+from rdspend.engine import Engine
+from rdspend.errors import ConfigError, ConservationError
+from rdspend.schema import GPU_PARTS, SECONDS_PER_HOUR
+
+ShareRule = Literal["gpu", "cpu", "dominant"]
+SHARE_RULES: tuple[ShareRule, ...] = ("gpu", "cpu", "dominant")
+
+# Whole seconds well outside of any bill, far enough from the edge of BIGINT to be subtracted.
+EARLIEST, LATEST = -10**11, 10**11
+DOMINANT_PARTS = 10**9
+INT64_MAX = 2**63 - 1
+HOURS = range(24)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a person should know about the period."""
+
+    kind: str
+    subject: str
+    detail: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Both sides of one source, month, currency and basis, in nanos."""
+
+    source: str
+    billing_period: str
+    currency: str
+    basis: str
+    charges: int
+    attributed: int
+    billed_charges: int
+    billed_attributed: int
+
+    @property
+    def closes(self) -> bool:
+        return self.charges == self.attributed and self.billed_charges == self.billed_attributed
+
+
+@dataclass(frozen=True)
+class Attributed:
+    closings: tuple[Closing, ...]
+    findings: tuple[Finding, ...]
+
+
+def month_span(month: str) -> tuple[int, int]:
+    """First and past-the-end epoch second of a month in UTC."""
+    year, number = int(month[:4]), int(month[5:7])
+    start = datetime(year, number, 1, tzinfo=UTC)
+    end = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return int(start.timestamp()), int(end.timestamp())
+
+
+def attribute(
+    connection: Any,
+    month: str,
+    now: int,
+    share_rule: ShareRule = "gpu",
+    *,
+    priced_clusters: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Attributed:
+    """Attribute all rows of `charges`, and estimate the hours of `month` that no bill names where there are rates.
+
+    now             epoch second up to which open jobs and nodes are counted
+    priced_clusters clusters the rate card speaks for; None: all
+
+    Raises ConfigError for a node hour without a price or with two, ConservationError when the two sides differ.
+    """
+    engine = connection if isinstance(connection, Engine) else Engine(connection=connection)
+    first, last = month_span(month)
+    times = {"earliest": EARLIEST, "latest": LATEST, "now": now, "first": first, "last": last}
+
+    engine.run("span", times)
+    engine.run("job", times)
+    _refuse_mixed_pools(engine)
+    engine.run("resource")
+    progress("bill to node hours")
+    spread = _node_hours(engine)
+    window = _money_window(engine, times)
+    progress("placements")
+    num, den = _share(share_rule)
+    engine.run("piece", window, num=num, den=den)
+    engine.run("crowded")
+    engine.run("rescaled")
+    engine.run("share_piece")
+    _estimate(engine, times, priced_clusters)
+    progress("money to jobs")
+    _job_days(engine)
+    engine.run("attributions", spread_too=_SPREAD_DAYS if spread else "")
+    engine.run("occupancy", times)
+    closings = _close(engine)
+    return Attributed(closings, tuple(_findings(engine, window)))
+
+
+def _refuse_mixed_pools(engine: Engine) -> None:
+    mixed = engine.rows(
+        "SELECT pool, cluster FROM span WHERE pool IS NOT NULL GROUP BY pool, cluster "
+        "HAVING count(*) FILTER (gpu_parts IS NULL) > 0 AND count(gpu_parts) > 0 ORDER BY 1"
+    )
+    if mixed:
+        pool, cluster = mixed[0]
+        raise ConfigError(
+            f"pool {pool!r} of cluster {cluster!r}: some of its nodes have a known GPU count and some have none; "
+            "its money can't be spread by capacity; give all of them one, or none"
+        )
+
+
+_SPREAD_NODES = """SELECT k, n, h, CAST(sum(effective) AS BIGINT) AS effective, CAST(sum(billed) AS BIGINT) AS billed FROM (
+SELECT k, n, h, effective, billed FROM spread_node
+UNION ALL"""
+_SPREAD_DAYS = """UNION ALL
+    SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' ELSE 'node' END, d, j, cluster,
+        CASE class WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' WHEN 6 THEN 'idle' END,
+        CASE WHEN class IN (4, 5) THEN service END, effective, billed
+    FROM spread_day"""
+
+
+def _node_hours(engine: Engine) -> bool:
+    """The bill's pass. True when some lines had to be spread one by one."""
+    engine.run("line_key")
+    keys = engine.value("SELECT count(*) FROM line_key")
+    joined = "(SELECT c.*, line_key.k AS k FROM charges AS c JOIN line_key USING (source, billing_period, billing_currency, basis))"
+    source, key = ("charges", "1") if keys <= 1 else (joined, "k")
+    engine.run("slot", key=key, charges=source)
+    engine.run("charge_sum", key=key, charges=source)
+    spread = bool(engine.value("SELECT count(*) FROM slot WHERE class = 9"))
+    if spread:
+        for name in ("spread_line", "spread_node", "spread_day"):
+            engine.run(name, key=key, charges=source)
+        engine.run("node_hour", spread_too=_SPREAD_NODES, end=") GROUP BY k, n, h")
+    else:
+        engine.run("node_hour", spread_too="", end="")
+    return spread
+
+
+def _money_window(engine: Engine, times: dict[str, int]) -> dict[str, int]:
+    """The month, widened to every hour a bill speaks of: a correction may pay for an hour of another month."""
+    low, high = engine.rows("SELECT min(h), max(h) FROM node_hour")[0]
+    if low is None:
+        return times
+    first, last = int(low) * SECONDS_PER_HOUR, (int(high) + 1) * SECONDS_PER_HOUR
+    return times | {"first": min(times["first"], first), "last": max(times["last"], last)}
+
+
+def _share(rule: ShareRule) -> tuple[str, str]:
+    """SQL of a placement's share of its node: numerator, and a denominator that is one for all placements of the node."""
+    no_gpu = "COALESCE(gpu_capacity, 0) = 0"
+    no_cpu = "COALESCE(cpu_capacity, 0) = 0"
+    if rule == "gpu":
+        num = f"CASE WHEN {no_gpu} THEN COALESCE(cpus, 0) ELSE gpu_parts END"
+        den = f"CASE WHEN {no_gpu} THEN greatest(COALESCE(cpu_capacity, 0), 1) ELSE gpu_capacity END"
+        return num, den
+    if rule == "cpu":
+        # A placement that doesn't say its CPUs takes its GPU share: both brought to one denominator.
+        num = (
+            f"CASE WHEN {no_cpu} AND {no_gpu} THEN 0 WHEN {no_cpu} THEN gpu_parts WHEN {no_gpu} THEN COALESCE(cpus, 0) "
+            "WHEN cpus IS NULL THEN gpu_parts * cpu_capacity ELSE cpus * gpu_capacity END"
+        )
+        den = (
+            f"CASE WHEN {no_cpu} AND {no_gpu} THEN 1 WHEN {no_cpu} THEN gpu_capacity WHEN {no_gpu} THEN cpu_capacity "
+            "ELSE cpu_capacity * gpu_capacity END"
+        )
+        return num, den
+    parts = ", ".join(
+        f"COALESCE(CAST({held} AS HUGEINT) * {DOMINANT_PARTS} // NULLIF({capacity}, 0), 0)"
+        for held, capacity in (("gpu_parts", "gpu_capacity"), ("cpus", "cpu_capacity"), ("memory_mib", "memory_capacity"))
+    )
+    return f"CAST(greatest({parts}) AS BIGINT)", str(DOMINANT_PARTS)
+
+
+def _estimate(engine: Engine, times: dict[str, int], clusters: Sequence[str] | None) -> None:
+    """Price the hours of the month that no bill names."""
+    engine.execute("DROP TABLE IF EXISTS estimate")
+    if not engine.value("SELECT count(*) FROM rates"):
+        return
+    only = "" if clusters is None else "WHERE cluster IN (" + ", ".join(map(literal, clusters)) + ")"
+    engine.run("rate_hour", times, clusters=only)
+    _refuse_unpriced(engine)
+    engine.run("estimate", gpu_parts=GPU_PARTS)
+    engine.execute(
+        "INSERT INTO line_key SELECT (SELECT COALESCE(max(k), 0) FROM line_key) + row_number() OVER (ORDER BY source, billing_period, currency), * FROM "
+        "(SELECT DISTINCT source, billing_period, currency, 'estimated' AS basis FROM estimate)"
+    )
+    engine.run("estimate_hour")
+    engine.execute(
+        "INSERT INTO charge_sum SELECT k, CAST(sum(cost) AS HUGEINT), CAST(sum(cost) AS HUGEINT) FROM estimate "
+        "JOIN (SELECT k, source, billing_period, billing_currency AS currency FROM line_key WHERE basis = 'estimated') AS key "
+        "USING (source, billing_period, currency) GROUP BY k"
+    )
+
+
+def _refuse_unpriced(engine: Engine) -> None:
+    for condition, problem in (
+        ("prices = 0", "has no price"),
+        ("prices > 1", "has two equally narrow prices"),
+    ):
+        found = engine.rows(
+            f"SELECT cluster, node, any_value(gpu_type), any_value(instance_type), any_value(queue), min(h), count(*), "
+            f"min(rate), max(other_rate), count(*) OVER () FROM rate_hour JOIN span USING (n) WHERE {condition} "
+            "GROUP BY cluster, node ORDER BY cluster, node LIMIT 1"
+        )
+        if not found:
+            continue
+        cluster, node, gpu_type, instance_type, queue, hour, hours, rate, other, nodes = found[0]
+        since = datetime.fromtimestamp(hour * SECONDS_PER_HOUR, UTC).strftime("%Y-%m-%dT%H:%MZ")
+        which = f" (rates {rate} and {other})" if rate is not None else ""
+        more = f"; so have {nodes - 1} more nodes" if nodes > 1 else ""
+        raise ConfigError(
+            f"node {node!r} of cluster {cluster!r} {problem}{which} for {hours} hours from {since} that no bill names"
+            f" (gpu_type {gpu_type!r}, instance_type {instance_type!r}, partition {queue!r}){more}; a [[rate]] of the rate card"
+            " must match it exactly once"
+        )
+
+
+def _hours(column: str, prefix: str) -> str:
+    return ",\n    ".join(
+        f"CAST(sum(CASE WHEN h % 24 = {i} THEN {column} ELSE 0 END) AS BIGINT) AS {prefix}{i}" for i in HOURS
+    )
+
+
+def _taken(prefix: str, wide: bool) -> str:
+    """Sum over a day's hours of money x seconds held x share, each cut to whole nanos."""
+    money = f"CAST({prefix}{{i}} AS HUGEINT)" if wide else f"{prefix}{{i}}"
+    term = f"{money} * (least(e, {{b}}) - greatest(s, {{a}})) * num // ({SECONDS_PER_HOUR} * den)"
+    held = f"CASE WHEN s < {{b}} AND e > {{a}} THEN {term} ELSE 0 END"
+    return " + ".join(held.format(i=i, a=i * SECONDS_PER_HOUR, b=(i + 1) * SECONDS_PER_HOUR) for i in HOURS)
+
+
+def _job_days(engine: Engine) -> None:
+    engine.run("node_day", hours=_hours("effective", "c"))
+    engine.run("piece_day")
+    wide = _wide(engine)
+    engine.run("job_day_whole", taken=_taken("c", wide))
+    engine.run("ragged_hour")
+    parts = ["SELECT k, j, d, effective, billed FROM job_day_whole"]
+    if engine.value("SELECT count(*) FROM node_day WHERE differs"):
+        engine.run("node_day_billed", hours=_hours("billed", "c"))
+        engine.run("job_day_billed", taken=_taken("c", wide))
+        parts.append("SELECT k, j, d, 0 AS effective, billed FROM job_day_billed")
+    if engine.value("SELECT count(*) FROM ragged_hour"):
+        engine.run("ragged_piece")
+        engine.run("job_day_ragged")
+        parts.append("SELECT k, j, d, effective, billed FROM job_day_ragged")
+    engine.run("job_day", parts="\n    UNION ALL\n    ".join(parts))
+
+
+def _wide(engine: Engine) -> bool:
+    """Whether money x seconds x share may pass 64 bits; DuckDB would refuse, not wrap, but it should not come to that."""
+    money = engine.value("SELECT greatest(max(abs(effective)), max(abs(billed)), 0) FROM node_hour") or 0
+    share = engine.value("SELECT greatest(max(num), 1) FROM piece_day") or 1
+    # A node hour is the sum of several lines, and so is a node day's hour: both are already summed here.
+    return int(money) * SECONDS_PER_HOUR * int(share) > INT64_MAX
+
+
+def _close(engine: Engine) -> tuple[Closing, ...]:
+    rows = engine.rows(
+        "SELECT source, billing_period, billing_currency, basis, COALESCE(c.effective, 0), COALESCE(a.effective, 0), "
+        "COALESCE(c.billed, 0), COALESCE(a.billed, 0) FROM line_key "
+        "LEFT JOIN charge_sum AS c USING (k) LEFT JOIN (SELECT source, billing_period, billing_currency, basis, "
+        "sum(effective_cost_nanos) AS effective, sum(billed_cost_nanos) AS billed FROM attributions GROUP BY ALL) AS a "
+        "USING (source, billing_period, billing_currency, basis) ORDER BY 1, 2, 3, 4"
+    )
+    closings = tuple(Closing(*row[:4], *(int(v) for v in row[4:])) for row in rows)
+    for closing in closings:
+        if not closing.closes:
+            raise ConservationError(
+                f"{closing.source} {closing.billing_period} {closing.currency} ({closing.basis}): charges are "
+                f"{closing.charges} nanos and attributions {closing.attributed} (billed: {closing.billed_charges} and "
+                f"{closing.billed_attributed}); they must be equal; nothing was published. This is a defect of rdspend"
+            )
+    return closings
+
+
+def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
+    """What a person should know: records that hold more than a node has, and placements that no node record covers."""
+    found = [
+        Finding(
+            "oversubscribed_node",
+            f"{cluster}/{node}",
+            f"its jobs held up to {most / den:.3f} times what it has; their shares were scaled down to the whole node",
+            int(times),
+        )
+        for cluster, node, most, den, times in engine.rows(
+            "SELECT cluster, node, most, den, times FROM crowded JOIN span USING (n) ORDER BY cluster, node"
+        )
+    ]
+    lost = engine.rows(
+        "SELECT t.cluster, t.node, count(*) FROM placements AS t ANTI JOIN span AS p "
+        "ON p.cluster = t.cluster AND p.node = t.node "
+        "WHERE epoch_us(t.start_time) // 1000000 < $last AND "
+        "COALESCE(epoch_us(t.end_time) // 1000000, $now) > $first GROUP BY 1, 2 ORDER BY 1, 2",
+        {k: window[k] for k in ("first", "last", "now")},
+    )
+    found += [
+        Finding("unknown_node", f"{c}/{n}", "jobs ran on it, but no node record names it: no money reaches them there", r)
+        for c, n, r in lost
+    ]
+    outside = engine.rows(
+        "SELECT t.cluster, t.node, count(*) FROM placements AS t "
+        "SEMI JOIN span AS q ON q.cluster = t.cluster AND q.node = t.node "
+        "ANTI JOIN span AS p ON p.cluster = t.cluster AND p.node = t.node "
+        "AND p.s <= epoch_us(t.start_time) // 1000000 AND COALESCE(epoch_us(t.end_time) // 1000000, $now) <= p.e "
+        "WHERE epoch_us(t.start_time) // 1000000 < $last AND "
+        "COALESCE(epoch_us(t.end_time) // 1000000, $now) > $first GROUP BY 1, 2 ORDER BY 1, 2",
+        {k: window[k] for k in ("first", "last", "now")},
+    )
+    found += [
+        Finding("outside_node_span", f"{c}/{n}", "jobs ran partly before or after the time its records say it was up", r)
+        for c, n, r in outside
+    ]
+    return found
+
+
+def drop_work(engine: Engine, keep: Sequence[str] = ()) -> None:
+    """Drop the work tables of an attribution, so that the next one starts with free memory."""
+    for (name,) in engine.rows("SELECT table_name FROM duckdb_tables() WHERE temporary"):
+        if name not in keep:
+            engine.execute(f"DROP TABLE IF EXISTS {identifier(name)}")

@@ -1,0 +1,123 @@
+"""The engine: DuckDB, with its SQL in files. The only module of the core that knows DuckDB's API beyond passing Arrow.
+
+Statements live in `rdspend/sql/NAME.sql`, one a file. `{word}` in them is replaced by SQL of ours (never by text from outside),
+`$word` is bound as a value.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from rdspend.border import bad_record, identifier
+from rdspend.errors import RdspendError, SourceUnavailable
+from rdspend.schema import Table, Type
+
+DUCKDB_TYPES: Mapping[Type, str] = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "map": "MAP(VARCHAR, VARCHAR)",
+}
+
+# Below 512 MB success is not monotonic in DuckDB's own limit; at 768 MB nothing measured spills more than it must.
+MEMORY_LIMIT = "600MB"
+
+
+@functools.cache
+def statement(name: str) -> str:
+    """The text of one SQL file."""
+    return (resources.files("rdspend") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+class Engine:
+    """One DuckDB connection with limits, in UTC.
+
+    temp is where it may spill; without one it keeps to memory. `interrupt()` may be called from another thread.
+    """
+
+    def __init__(
+        self, memory_limit: str = MEMORY_LIMIT, threads: int | None = None, temp: Path | None = None, connection: Any = None
+    ) -> None:
+        self.connection: Any = connection or duckdb.connect()
+        self.connection.execute("SET TimeZone = 'UTC'")
+        if connection is None:
+            self.connection.execute(f"SET memory_limit = '{memory_limit}'")
+            self.connection.execute("SET enable_progress_bar = false")
+            if threads is not None:
+                self.connection.execute(f"SET threads = {int(threads)}")
+            if temp is not None:
+                self.connection.execute("SET temp_directory = ?", [str(temp)])
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def interrupt(self) -> None:
+        self.connection.interrupt()
+
+    def run(self, name: str, parameters: Mapping[str, Any] | None = None, **words: object) -> None:
+        """Run one SQL file. Parameters that it does not name are left out."""
+        text = statement(name)
+        for word, value in words.items():
+            text = text.replace("{" + word + "}", str(value))
+        named = set(re.findall(r"\$([a-z_]+)", text))
+        bound = {k: v for k, v in (parameters or {}).items() if k in named}
+        with mapped_errors():
+            self.connection.execute(text, bound) if bound else self.connection.execute(text)
+
+    def rows(self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query, for small answers."""
+        with mapped_errors():
+            cursor = self.connection.execute(sql, parameters) if parameters else self.connection.execute(sql)
+            return list(cursor.fetchall())
+
+    def value(self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
+        """The single value of a query."""
+        return self.rows(sql, parameters)[0][0]
+
+    def execute(self, sql: str) -> None:
+        with mapped_errors():
+            self.connection.execute(sql)
+
+    def empty(self, table: Table, view: str | None = None) -> None:
+        """A view with the table's columns and no rows."""
+        self.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(view or table.name)} AS {empty_select(table)}")
+
+
+def empty_select(table: Table) -> str:
+    columns = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[c.type]}) AS {identifier(c.name)}" for c in table.columns)
+    return f"SELECT {columns} WHERE false"
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """DuckDB's errors at the border: a refused record becomes BadRecord, an unreadable file SourceUnavailable."""
+    try:
+        yield
+    except duckdb.Error as error:
+        refused = bad_record(error)
+        if refused is not None:
+            raise refused from error
+        if isinstance(error, duckdb.InterruptException):
+            raise Interrupted("interrupted") from error
+        if isinstance(error, duckdb.IOException):
+            raise SourceUnavailable(str(error).strip()) from error
+        raise
+
+
+class Interrupted(RdspendError):
+    """Asked to stop in the middle of a statement; nothing was published."""
+
+    exit_code = 130
