@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import duckdb
 
 from rdspend.border import bad_record, identifier
 from rdspend.errors import RdspendError, SourceUnavailable
-from rdspend.schema import Table, Type
+from rdspend.schema import ArrowStream, Table, Type
 
 DUCKDB_TYPES: Mapping[Type, str] = {
     "string": "VARCHAR",
@@ -91,9 +92,39 @@ class Engine:
         with mapped_errors():
             self.connection.execute(sql)
 
+    def adopt(self, name: str, rows: ArrowStream) -> None:
+        """Arrow rows of anybody, a relation of another connection too, as a temp table of ours."""
+        stream = _Stream(rows)
+        with mapped_errors():
+            self.connection.register("adopted", stream)
+            try:
+                self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {identifier(name)} AS SELECT * FROM adopted")
+            finally:
+                self.connection.unregister("adopted")
+
     def empty(self, table: Table, view: str | None = None) -> None:
         """A view with the table's columns and no rows."""
         self.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(view or table.name)} AS {empty_select(table)}")
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Hides what the rows are, so that DuckDB takes them as the Arrow stream they export."""
+
+    rows: ArrowStream
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.rows.__arrow_c_stream__(requested_schema)
+
+
+def relation(rows: ArrowStream) -> Any:
+    """Arrow rows as a DuckDB relation: one that is one already stays on its own connection, and keeps its parallel scan."""
+    if isinstance(rows, duckdb.DuckDBPyRelation):
+        return rows
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    Engine(connection=connection).adopt("delivered", rows)
+    return connection.table("delivered")
 
 
 def empty_select(table: Table) -> str:

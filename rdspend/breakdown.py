@@ -1,0 +1,312 @@
+"""Breakdowns: attributions joined with tags under a policy, as one finished, immutable record.
+
+Money comes by billing period, so that it ties to the invoice; GPU time by calendar month. Currencies are never added: a breakdown
+has one. Jobs without any money count in every currency's GPU-hours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import msgspec
+
+from rdspend.border import literal
+from rdspend.config import authority
+from rdspend.engine import Engine
+from rdspend.errors import ConfigError, ConservationError
+from rdspend.ledger import Snapshot
+from rdspend.period import Period
+from rdspend.schema import (
+    ACTIVITIES,
+    BUCKETS,
+    GPU_PARTS,
+    SECONDS_PER_HOUR,
+    Breakdown,
+    Cell,
+    Gap,
+    Line,
+    Policy,
+    SourceClosing,
+    TopJob,
+)
+
+NO_CURRENCY = "XXX"
+"""ISO 4217 for 'no currency': jobs whose money nobody told."""
+
+TOP_JOBS = 20
+SHARE = Decimal("0.000001")
+MICRO = Decimal("0.000001")
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a report says about itself that is not in the ledger's tables."""
+
+    title: str = ""
+    remark: str = ""
+    synthetic: bool = False
+    share_rule: str = "gpu"
+
+
+def money(nanos: int) -> Decimal:
+    """Whole nanos as a decimal with nine places, exactly."""
+    return Decimal(int(nanos)).scaleb(-9)
+
+
+def gpu_hours(part_seconds: int) -> Decimal:
+    return (Decimal(int(part_seconds)) / (GPU_PARTS * SECONDS_PER_HOUR)).quantize(MICRO, ROUND_HALF_EVEN)
+
+
+def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
+    """Views of the period's rows: charges, attributions, occupancy, findings by month; jobs, placements and tags that may touch it."""
+    months, first = set(period.months), period.months[0]
+    for table, column in (("charges", "billing_period"), ("attributions", "billing_period"), ("occupancy", "month"), ("findings", "period")):
+        snapshot.view(engine, table, lambda p, column=column: p[column] in months)  # type: ignore[misc]
+    low = _earliest_day(engine, snapshot, first)
+    snapshot.view(engine, "jobs", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
+    snapshot.view(engine, "placements", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
+    snapshot.view(engine, "tags", lambda p: p["end_month"] == "open" or p["end_month"] >= low[:7])
+    for table in ("nodes", "rates", "coverage"):
+        snapshot.view(engine, table)
+
+
+def _earliest_day(engine: Engine, snapshot: Snapshot, first: str) -> str:
+    """The first day that the period's money was used: a late correction may pay for an earlier month."""
+    day = engine.value("SELECT min(day) FROM attributions")
+    return min(day or f"{first}-01", f"{first}-01")
+
+
+def currencies(engine: Engine) -> tuple[str, ...]:
+    found = tuple(c for (c,) in engine.rows("SELECT DISTINCT billing_currency FROM attributions ORDER BY 1"))
+    return found or (NO_CURRENCY,)
+
+
+def choose_currency(engine: Engine, wanted: str | None) -> str:
+    """The wanted currency, or the only one. Raises ConfigError when there are several to choose from."""
+    known = currencies(engine)
+    if wanted is not None:
+        if wanted not in known:
+            raise ConfigError(f"--currency {wanted!r}: the period has {', '.join(known)}")
+        return wanted
+    if len(known) > 1:
+        raise ConfigError(
+            f"the period has money in {', '.join(known)}, which can't be added; choose one with --currency"
+        )
+    return known[0]
+
+
+def break_down(
+    engine: Engine,
+    snapshot: Snapshot,
+    period: Period,
+    policy: Policy,
+    currency: str,
+    heading: Heading,
+    revision: int = 0,
+) -> Breakdown:
+    """The breakdown of a period in one currency. Wants `open_views`. Raises ConservationError when it doesn't close."""
+    taggers = [t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags ORDER BY 1")]
+    ranked = sorted(taggers, key=lambda t: (authority(t), t))
+    rank = "CASE tagger " + " ".join(f"WHEN {literal(t)} THEN {i}" for i, t in enumerate(ranked)) + " END" if ranked else "0"
+    several = len(currencies(engine)) > 1
+    foreign = (
+        "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency <> $currency "
+        "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency = $currency))"
+        if several
+        else ""
+    )
+    engine.run("job_money", {"currency": currency}, rank=rank, foreign=foreign)
+    engine.run("cell", {"currency": currency})
+    rows = engine.rows(
+        "SELECT category, stage, team, cluster, basis, effective, billed, gpu_part_seconds FROM cell "
+        "ORDER BY category, stage, team, cluster, basis"
+    )
+    closings = _closings(engine, currency)
+    charges = sum((c.charges for c in closings), ZERO)
+    total = money(sum(int(r[5]) for r in rows))
+    billed_total = money(sum(int(r[6]) for r in rows))
+    _refuse_difference(period, currency, closings, charges, total)
+    by_category = _grouped(rows, 0)
+    unclassified = by_category.get("unclassified", (0, 0, 0, ""))
+    denominator = money(sum(by_category[c][0] for c in policy.denominator if c in by_category))
+    lines = tuple(
+        _with_shares(_line(name, by_category), policy, denominator, money(unclassified[0])) for name in ACTIVITIES
+    )
+    idle_known = not engine.value("SELECT count(*) FROM occupancy WHERE job_key IS NULL AND gpu_part_seconds IS NULL")
+    jobs_only = [r for r in rows if r[0] not in ("idle", "bill_idle", "shared")]
+    top = engine.rows(
+        "SELECT job_key, name, team, category, stage, outcome, effective, gpu_part_seconds FROM job_money "
+        f"ORDER BY effective DESC, gpu_part_seconds DESC, job_key LIMIT {TOP_JOBS}"
+    )
+    services = engine.rows(
+        "SELECT COALESCE(service, ''), sum(effective_cost_nanos), sum(billed_cost_nanos), 0, "
+        "CASE WHEN min(basis) = max(basis) THEN min(basis) ELSE 'mixed' END FROM attributions "
+        "WHERE bucket = 'shared' AND billing_currency = ? GROUP BY ALL ORDER BY 2 DESC, 1",
+        [currency],
+    )
+    return Breakdown(
+        period=period.text,
+        months=period.months,
+        policy=policy,
+        currency=currency,
+        revision=revision,
+        snapshot=snapshot.name,
+        basis=_basis(r[4] for r in rows if r[5] or r[6]),
+        total=total,
+        billed_total=billed_total,
+        gpu_hours=gpu_hours(sum(int(r[7]) for r in jobs_only)),
+        denominator=denominator,
+        lines=lines,
+        buckets=tuple(_line(name, by_category) for name in BUCKETS),
+        stages=_descending(_grouped(jobs_only, 1)),
+        teams=_descending(_grouped(jobs_only, 2)),
+        clusters=_descending(_grouped(jobs_only, 3)),
+        services=tuple(Line(n, money(e), money(b), ZERO, basis) for n, e, b, _, basis in services),
+        top_jobs=tuple(
+            TopJob(key, name, team, category, stage, outcome, money(effective), gpu_hours(parts))
+            for key, name, team, category, stage, outcome, effective, parts in top
+        ),
+        cells=tuple(
+            Cell(*where, money(effective), money(billed), (Decimal(int(parts)) / GPU_PARTS).quantize(MICRO))
+            for *where, effective, billed, parts in rows
+        ),
+        charges=charges,
+        attributed=total,
+        closings=closings,
+        coverage=coverage(engine, period),
+        findings=tuple(
+            (kind, subject, detail, int(n))
+            for kind, subject, detail, n in engine.rows(
+                "SELECT kind, subject, detail, sum(\"rows\") FROM findings GROUP BY ALL ORDER BY ALL"
+            )
+        ),
+        idle_gpu_hours_known=idle_known,
+        share_rule=heading.share_rule,
+        synthetic=heading.synthetic,
+        title=heading.title,
+        remark=heading.remark,
+    )
+
+
+Group = tuple[int, int, int, str]
+
+
+def _grouped(rows: Sequence[Sequence[Any]], column: int) -> dict[str, Group]:
+    """Sums of effective, billed and GPU part-seconds by one column of the cells; there are few of those."""
+    sums: dict[str, list[int]] = {}
+    bases: dict[str, set[str]] = {}
+    for row in rows:
+        each = sums.setdefault(row[column], [0, 0, 0])
+        for i in range(3):
+            each[i] += int(row[5 + i])
+        if row[5] or row[6]:
+            bases.setdefault(row[column], set()).add(row[4])
+    return {name: (e, b, g, _basis(bases.get(name, ()))) for name, (e, b, g) in sums.items()}
+
+
+def _basis(found: Iterable[str]) -> str:
+    kinds = {b for b in found if b not in ("", "unpriced")}
+    return "mixed" if len(kinds) > 1 else kinds.pop() if kinds else "none"
+
+
+def _line(name: str, groups: Mapping[str, Group]) -> Line:
+    effective, billed, parts, basis = groups.get(name, (0, 0, 0, "none"))
+    return Line(name, money(effective), money(billed), gpu_hours(parts), basis)
+
+
+def _with_shares(line: Line, policy: Policy, denominator: Decimal, unclassified: Decimal) -> Line:
+    """Share of the policy's denominator, and what it would be if unclassified money went all elsewhere, or all here."""
+    if line.name not in policy.denominator or denominator <= 0:
+        return line
+    ends = sorted((line.cost, line.cost + (unclassified if "unclassified" in policy.denominator else ZERO)))
+    share, low, high = ((each / denominator).quantize(SHARE, ROUND_HALF_EVEN) for each in (line.cost, *ends))
+    return replace(line, share=share, share_low=low, share_high=high)
+
+
+def _descending(groups: Mapping[str, Group]) -> tuple[Line, ...]:
+    named = [(name, group) for name, group in groups.items() if any(group[:3])]
+    named.sort(key=lambda each: (-each[1][0], -each[1][2], each[0]))
+    return tuple(_line(name, groups) for name, _ in named)
+
+
+def _closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
+    rows = engine.rows(
+        "SELECT source, billing_period, basis, sum(c), sum(a), sum(bc), sum(ba) FROM ("
+        "SELECT source, billing_period, basis, sum(effective_cost_nanos) AS c, 0 AS a, sum(billed_cost_nanos) AS bc, 0 AS ba "
+        "FROM charges WHERE billing_currency = $currency GROUP BY ALL UNION ALL "
+        "SELECT source, billing_period, basis, 0, sum(effective_cost_nanos), 0, sum(billed_cost_nanos) "
+        "FROM attributions WHERE billing_currency = $currency GROUP BY ALL) GROUP BY ALL ORDER BY 1, 2, 3",
+        {"currency": currency},
+    )
+    return tuple(SourceClosing(s, p, b, *(money(v) for v in values)) for s, p, b, *values in rows)
+
+
+def _refuse_difference(
+    period: Period, currency: str, closings: Sequence[SourceClosing], charges: Decimal, total: Decimal
+) -> None:
+    for c in closings:
+        if c.charges != c.attributed or c.billed_charges != c.billed_attributed:
+            raise ConservationError(
+                f"{c.source} {c.billing_period} {currency} ({c.basis}): charges {c.charges}, attributed {c.attributed} "
+                f"(billed {c.billed_charges} and {c.billed_attributed}); they must be equal; nothing was published"
+            )
+    if charges != total:
+        raise ConservationError(
+            f"{period.text} {currency}: charges {charges}, categories and buckets {total}; they must be equal; "
+            "nothing was published"
+        )
+
+
+def coverage(engine: Engine, period: Period) -> tuple[Gap, ...]:
+    """What every source showed of the period: spans it showed completely, and gaps with the last reason known."""
+    window = period.window
+    first, last = int(window.start.timestamp()), int(window.end.timestamp())
+    rows = engine.rows(
+        "SELECT source, epoch_us(window_start) // 1000000, epoch_us(window_end) // 1000000, complete, why "
+        "FROM coverage ORDER BY run, asked_at"
+    )
+    by_source: dict[str, list[tuple[int, int, bool, str | None]]] = {}
+    for source, start, end, complete, why in rows:
+        if start < last and end > first:
+            by_source.setdefault(source, []).append((max(start, first), min(end, last), complete, why))
+    gaps = []
+    for source in sorted(by_source):
+        for start, end, complete, why in _pieces(by_source[source], first, last):
+            gaps.append(Gap(source, datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), complete, why))
+    return tuple(gaps)
+
+
+def _pieces(said: Sequence[tuple[int, int, bool, str | None]], first: int, last: int) -> list[tuple[int, int, bool, str]]:
+    """The newest word about each part of the span, neighbours with the same word joined."""
+    edges = sorted({first, last, *(e for start, end, _, _ in said for e in (start, end))})
+    pieces: list[tuple[int, int, bool, str]] = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        word: tuple[bool, str] = (False, "not collected yet")
+        for s, e, complete, why in said:
+            if s <= start and end <= e:
+                word = (complete, "" if complete else why or "not complete")
+        if pieces and pieces[-1][2:] == word:
+            pieces[-1] = (pieces[-1][0], end, *word)
+        else:
+            pieces.append((start, end, *word))
+    return pieces
+
+
+def encode(breakdown: Breakdown) -> str:
+    """A breakdown as text that `decode` gives back equal."""
+    return msgspec.json.encode(breakdown).decode()
+
+
+def decode(text: str) -> Breakdown:
+    return msgspec.json.decode(text, type=Breakdown)
+
+
+def digest(breakdown: Breakdown) -> str:
+    """What a revision is told apart by: the figures and words, not when or in which run they were made."""
+    return hashlib.sha256(encode(replace(breakdown, revision=0, snapshot="")).encode()).hexdigest()

@@ -1,0 +1,10 @@
+-- Estimates as charges. In: estimated (estimate of one source). Out: estimated_charge (the ledger's charges, less source and billing period).
+CREATE OR REPLACE TEMP VIEW estimated_charge AS
+SELECT
+    origin_file, origin_row, 'estimated' AS basis,
+    cost AS billed_cost_nanos, cost AS effective_cost_nanos, currency AS billing_currency,
+    to_timestamp(s) AS charge_period_start, to_timestamp(e) AS charge_period_end,
+    'Usage' AS charge_category, 'estimate from the rate card' AS charge_description,
+    resource_id, cluster || '/' || node AS resource_name, 'Compute' AS service_category, 'rate card' AS service_name,
+    CAST((e - s) AS DOUBLE) / 3600 AS pricing_quantity, 'Node-Hours' AS pricing_unit
+FROM estimated
