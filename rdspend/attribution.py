@@ -103,7 +103,7 @@ def attribute(
     spread = _node_hours(engine)
     window = _money_window(engine, times)
     progress("placements")
-    num, den = _share(share_rule)
+    num, den = share_of_node(share_rule)
     engine.run("piece", window, num=num, den=den)
     engine.run("crowded")
     engine.run("rescaled")
@@ -130,6 +130,11 @@ def _refuse_mixed_pools(engine: Engine) -> None:
         )
 
 
+# The lines that slot.sql put into class 9, said once more.
+NEEDS_SPREADING = """NOT (
+    ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND s // 86400 = (e - 1) // 86400)
+    OR (NOT unused AND COALESCE(route = 2, false) AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600)
+)"""
 _SPREAD_NODES = """SELECT k, n, h, CAST(sum(effective) AS BIGINT) AS effective, CAST(sum(billed) AS BIGINT) AS billed FROM (
 SELECT k, n, h, effective, billed FROM spread_node
 UNION ALL"""
@@ -150,8 +155,9 @@ def _node_hours(engine: Engine) -> bool:
     engine.run("charge_sum", key=key, charges=source)
     spread = bool(engine.value("SELECT count(*) FROM slot WHERE class = 9"))
     if spread:
-        for name in ("spread_line", "spread_node", "spread_day"):
-            engine.run(name, key=key, charges=source)
+        engine.run("spread_line", key=key, charges=source, which=NEEDS_SPREADING)
+        engine.run("spread_node")
+        engine.run("spread_day")
         engine.run("node_hour", spread_too=_SPREAD_NODES, end=") GROUP BY k, n, h")
     else:
         engine.run("node_hour", spread_too="", end="")
@@ -167,7 +173,7 @@ def _money_window(engine: Engine, times: dict[str, int]) -> dict[str, int]:
     return times | {"first": min(times["first"], first), "last": max(times["last"], last)}
 
 
-def _share(rule: ShareRule) -> tuple[str, str]:
+def share_of_node(rule: ShareRule) -> tuple[str, str]:
     """SQL of a placement's share of its node: numerator, and a denominator that is one for all placements of the node."""
     no_gpu = "COALESCE(gpu_capacity, 0) = 0"
     no_cpu = "COALESCE(cpu_capacity, 0) = 0"

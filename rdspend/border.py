@@ -83,15 +83,16 @@ def gpu_parts(gpus: str) -> str:
     )
 
 
-def refuse(file: str, row: str, column: str, found: str, expected: str) -> str:
+def refuse(file: str, row: str, column: str, found: str, expected: str, line: str = "NULL") -> str:
     """Stops the query with a bad record; a value of no type, for the ELSE of a CASE or the end of a COALESCE.
 
-    `file`, `row` (1-based) and `found` are SQL expressions, `column` and `expected` plain texts. One pass reads
+    `file`, `row` (1-based), `found` and `line` are SQL expressions, `column` and `expected` plain texts. One pass reads
     and checks: `COALESCE(TRY_CAST(x AS DATE), refuse(...))`. Who runs the query gives the exception to `bad_record`.
     """
     fields = {
         "file": file,
         "row": row,
+        "line": line,
         "column": literal(column),
         "found": f"left(CAST({found} AS VARCHAR), 80)",
         "expected": literal(expected),
@@ -108,4 +109,6 @@ def bad_record(error: BaseException) -> BadRecord | None:
     record = json.JSONDecoder().raw_decode(text)[0]
     found = "nothing" if record["found"] is None else repr(record["found"])
     where = "" if record["row"] is None else f"row {record['row']}: "
-    return BadRecord(f"{where}{record['column']}: found {found}, expected {record['expected']}", record["file"])
+    return BadRecord(
+        f"{where}{record['column']}: found {found}, expected {record['expected']}", record["file"], record["line"]
+    )

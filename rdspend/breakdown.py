@@ -63,6 +63,10 @@ def gpu_hours(part_seconds: int) -> Decimal:
     return (Decimal(int(part_seconds)) / (GPU_PARTS * SECONDS_PER_HOUR)).quantize(MICRO, ROUND_HALF_EVEN)
 
 
+def gpu_seconds(part_seconds: int) -> Decimal:
+    return (Decimal(int(part_seconds)) / GPU_PARTS).quantize(MICRO, ROUND_HALF_EVEN)
+
+
 def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
     """Views of the period's rows: charges, attributions, occupancy, findings by month; jobs, placements and tags that may touch it."""
     months, first = set(period.months), period.months[0]
@@ -127,11 +131,11 @@ def break_down(
         "SELECT category, stage, team, cluster, basis, effective, billed, gpu_part_seconds FROM cell "
         "ORDER BY category, stage, team, cluster, basis"
     )
-    closings = _closings(engine, currency)
-    charges = sum((c.charges for c in closings), ZERO)
+    sides = closings(engine, currency)
+    charges = sum((c.charges for c in sides), ZERO)
     total = money(sum(int(r[5]) for r in rows))
     billed_total = money(sum(int(r[6]) for r in rows))
-    _refuse_difference(period, currency, closings, charges, total)
+    _refuse_difference(period, currency, sides, charges, total)
     by_category = _grouped(rows, 0)
     unclassified = by_category.get("unclassified", (0, 0, 0, ""))
     denominator = money(sum(by_category[c][0] for c in policy.denominator if c in by_category))
@@ -173,12 +177,12 @@ def break_down(
             for key, name, team, category, stage, outcome, effective, parts in top
         ),
         cells=tuple(
-            Cell(*where, money(effective), money(billed), (Decimal(int(parts)) / GPU_PARTS).quantize(MICRO))
-            for *where, effective, billed, parts in rows
+            Cell(category, stage, team, cluster, basis, money(effective), money(billed), gpu_seconds(parts))
+            for category, stage, team, cluster, basis, effective, billed, parts in rows
         ),
         charges=charges,
         attributed=total,
-        closings=closings,
+        closings=sides,
         coverage=coverage(engine, period),
         findings=tuple(
             (kind, subject, detail, int(n))
@@ -235,7 +239,8 @@ def _descending(groups: Mapping[str, Group]) -> tuple[Line, ...]:
     return tuple(_line(name, groups) for name, _ in named)
 
 
-def _closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
+def closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
+    """Both sides of every source and month of the views, straight from charges and attributions."""
     rows = engine.rows(
         "SELECT source, billing_period, basis, sum(c), sum(a), sum(bc), sum(ba) FROM ("
         "SELECT source, billing_period, basis, sum(effective_cost_nanos) AS c, 0 AS a, sum(billed_cost_nanos) AS bc, 0 AS ba "
@@ -247,15 +252,20 @@ def _closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
     return tuple(SourceClosing(s, p, b, *(money(v) for v in values)) for s, p, b, *values in rows)
 
 
+def refuse_open(c: SourceClosing, currency: str) -> None:
+    """Raises ConservationError when the two sides differ."""
+    if c.charges != c.attributed or c.billed_charges != c.billed_attributed:
+        raise ConservationError(
+            f"{c.source} {c.billing_period} {currency} ({c.basis}): charges {c.charges}, attributed {c.attributed} "
+            f"(billed {c.billed_charges} and {c.billed_attributed}); they must be equal; nothing was published"
+        )
+
+
 def _refuse_difference(
-    period: Period, currency: str, closings: Sequence[SourceClosing], charges: Decimal, total: Decimal
+    period: Period, currency: str, sides: Sequence[SourceClosing], charges: Decimal, total: Decimal
 ) -> None:
-    for c in closings:
-        if c.charges != c.attributed or c.billed_charges != c.billed_attributed:
-            raise ConservationError(
-                f"{c.source} {c.billing_period} {currency} ({c.basis}): charges {c.charges}, attributed {c.attributed} "
-                f"(billed {c.billed_charges} and {c.billed_attributed}); they must be equal; nothing was published"
-            )
+    for closing in sides:
+        refuse_open(closing, currency)
     if charges != total:
         raise ConservationError(
             f"{period.text} {currency}: charges {charges}, categories and buckets {total}; they must be equal; "

@@ -16,12 +16,24 @@ from typing import Any
 
 from rdspend.attribution import attribute, drop_work, month_span
 from rdspend.border import literal
-from rdspend.breakdown import Heading, break_down, currencies, decode, digest, encode, open_views
+from rdspend.breakdown import (
+    Heading,
+    break_down,
+    choose_currency,
+    closings,
+    currencies,
+    decode,
+    digest,
+    encode,
+    open_views,
+    refuse_open,
+)
 from rdspend.config import Config, Plugin
 from rdspend.engine import Engine, Interrupted, relation
 from rdspend.errors import BadRecord, ConfigError, ConservationError, LedgerLocked, RdspendError, SourceUnavailable
+from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target
 from rdspend.ledger import Ledger, Run, Snapshot, Writer
-from rdspend.period import Period
+from rdspend.period import Period, parse_period
 from rdspend.policy import load_policy
 from rdspend.schema import (
     ATTRIBUTIONS,
@@ -76,7 +88,7 @@ class Pipeline:
 
     config: Config
     clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     progress: Callable[[str], None] = lambda _: None
     stopping: Callable[[], bool] = lambda: False
     engine: Engine | None = None
@@ -91,12 +103,12 @@ class Pipeline:
         window  what to ask the collectors for; the whole period up to now when left out.
         """
         outcome = Outcome()
-        started = self.clock()
+        started = float(int(self.clock()))
         with self.ledger.writer() as writer, self._engine() as engine:
             work: dict[str, Callable[[], None]] = {
                 "collect": lambda: self._collect(writer, engine, window or self._window(period), outcome),
                 "tag": lambda: self._tag(writer, engine, period),
-                "attribute": lambda: self._attribute(writer, engine, period),
+                "attribute": lambda: self._attribute(writer, engine, period, int(started)),
                 "publish": lambda: self._publish(writer, engine, period, outcome),
             }
             for stage in stages:
@@ -344,16 +356,16 @@ class Pipeline:
 
     # --- attribute ----------------------------------------------------------------------------------------------------
 
-    def _attribute(self, writer: Writer, engine: Engine, period: Period) -> None:
+    def _attribute(self, writer: Writer, engine: Engine, period: Period, now: int) -> None:
         for month in period.months:
-            if month_span(month)[0] >= self.clock():
+            if month_span(month)[0] >= now:
                 continue
             self._stop_if_asked()
             self.progress(f"attribute {month}")
-            self._attribute_month(writer, engine, month)
+            self._attribute_month(writer, engine, month, now)
             writer.pending.discard(month)
 
-    def _attribute_month(self, writer: Writer, engine: Engine, month: str) -> None:
+    def _attribute_month(self, writer: Writer, engine: Engine, month: str, now: int) -> None:
         snapshot = writer.snapshot()
         estimates = self._rate_sources(writer, engine)
         snapshot.view(engine, "charges", lambda p: p["billing_period"] == month and p["source"] not in estimates)
@@ -366,7 +378,7 @@ class Pipeline:
         done = attribute(
             engine,
             month,
-            int(self.clock()),
+            now,
             self.config.engine.share_rule,
             progress=lambda words: self.progress(f"attribute {month}: {words}"),
         )
@@ -485,11 +497,105 @@ class Pipeline:
             return chosen
         return current
 
+    def attributed_at(self, period: Period, snapshot: Snapshot) -> dict[str, int]:
+        """For each month of the period, the second up to which its open jobs and nodes were counted."""
+        last = snapshot.run.run if snapshot.run else 0
+        done = [r for r in self.ledger.runs() if r.run <= last and "attribute" in r.stages.split(",")]
+        return {
+            month: int(max(r.started_at for r in done if _touches(r, Period(month, (month,)))))
+            for month in period.months
+            if any(_touches(r, Period(month, (month,))) for r in done)
+        }
+
     def _afresh(self, engine: Engine, snapshot: Snapshot, period: Period) -> list[Breakdown]:
         open_views(engine, snapshot, period)
         policy = load_policy(self.config.policy)
         made = [break_down(engine, snapshot, period, policy, each, self.heading) for each in currencies(engine)]
         return [replace(each, revision=next_revision(engine, each)) for each in made]
+
+    def explain(self, period: Period, what: str, currency: str | None, as_of: str | None, limit: int) -> Listing | JobExplanation:
+        """A figure or a job of the period, from the newest snapshot that adds up."""
+        snapshot = self.ledger.snapshot(as_of, adding_up=True)
+        target = parse_target(what)
+        with self._reader() as engine:
+            open_views(engine, snapshot, period)
+            chosen = choose_currency(engine, currency)
+            break_down(engine, snapshot, period, load_policy(self.config.policy), chosen, self.heading)
+            if target.kind != "job":
+                return list_figure(engine, target, limit, chosen)
+            at = self.attributed_at(period, snapshot)
+            return explain_job(engine, target.value, self.config.engine.share_rule, chosen, at)
+
+    def check(self) -> list[str]:
+        """Both sides of every month of the newest snapshot, source by source. Raises ConservationError when one differs."""
+        snapshot = self.ledger.snapshot()
+        if snapshot.run is None:
+            return [f"ledger {self.config.ledger}: empty"]
+        lines = [f"ledger {self.config.ledger}: {snapshot.name}"]
+        with self._reader() as engine:
+            for month in snapshot.partitions("charges", "billing_period"):
+                if month in snapshot.run.pending:
+                    lines.append(f"{month}: collected, not yet attributed")
+                    continue
+                open_views(engine, snapshot, Period(month, (month,)))
+                for currency in currencies(engine):
+                    for closing in closings(engine, currency):
+                        refuse_open(closing, currency)
+                        lines.append(
+                            f"{month} {closing.source}: {closing.charges:,.9f} {currency} {closing.basis}, charges - attributed = "
+                            f"{closing.charges - closing.attributed:.9f}"
+                        )
+        return lines
+
+    def status(self) -> list[str]:
+        """The ledger in words."""
+        runs = self.ledger.runs()
+        if not runs:
+            return [f"ledger {self.config.ledger}: empty; start with `rdspend run --period 2026-10`"]
+        lines = [f"ledger {self.config.ledger}", "", "runs (newest last)"]
+        for r in runs[-10:]:
+            ended = datetime.fromtimestamp(r.ended_at, UTC)
+            lines.append(f"  {r.run:>5}  {ended:%Y-%m-%d %H:%M:%SZ}  {r.period:<18} {r.stages:<30} {r.outcome}")
+        health = self.health()
+        lines += ["", "sources"]
+        for s in health.sources:
+            when = "never" if s.last_success is None else f"{datetime.fromtimestamp(s.last_success, UTC):%Y-%m-%d %H:%M:%SZ}"
+            lines.append(f"  {s.source:<20} {'ok' if s.up else 'FAILED':<7} last complete {when}  {s.rows:,} rows  {s.seconds:.1f} s")
+        for name in sorted({c.name for c in self.config.collectors} - {s.source for s in health.sources}):
+            lines.append(f"  {name:<20} never asked")
+        pending = runs[-1].pending
+        lines += ["", f"waiting to be attributed: {', '.join(pending) if pending else 'nothing'}"]
+        snapshot = self.ledger.snapshot()
+        with self._reader() as engine:
+            snapshot.view(engine, "publications")
+            rows = engine.rows(
+                "SELECT period, policy, currency, max(revision), max(run) FROM publications GROUP BY ALL ORDER BY ALL"
+            )
+        lines += ["", "published"]
+        lines += [f"  {p:<18} {policy:<10} {c}  revision {revision}  run {run}" for p, policy, c, revision, run in rows]
+        return lines
+
+    def check_rules(self) -> tuple[list[str], int]:
+        """What each tagger that can check itself says of its rules on all jobs of the ledger."""
+        snapshot = self.ledger.snapshot()
+        if snapshot.run is None:
+            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no jobs yet; run `rdspend collect` first")
+        lines: list[str] = []
+        problems = 0
+        with self._reader() as engine:
+            snapshot.view(engine, "jobs")
+            jobs = engine.connection.view("jobs")
+            for tagger in self.config.taggers:
+                if not hasattr(tagger.instance, "check"):
+                    continue
+                for found in tagger.instance.check(jobs):
+                    bad = found.kind != "ok"
+                    problems += bad
+                    lines.append(
+                        f"{'LOOK' if bad else 'ok  '} {tagger.name}: {found.rule}: matches {found.matched:,} jobs, wins {found.won:,} "
+                        f"({float(found.gpu_hours):,.1f} GPU-hours){': ' + found.detail if found.detail else ''}"
+                    )
+        return lines, problems
 
     @contextmanager
     def _reader(self) -> Any:
@@ -517,13 +623,8 @@ class Pipeline:
 
 
 def _touches(run: Run, period: Period) -> bool:
-    """Whether a run worked on any month of the period. A period that can't be read counts as touching."""
-    from rdspend.period import parse_period
-
-    try:
-        return bool(set(parse_period(run.period).months) & set(period.months))
-    except ConfigError:
-        return True
+    """Whether a run worked on any month of the period."""
+    return bool(set(parse_period(run.period).months) & set(period.months))
 
 
 def next_revision(engine: Engine, made: Breakdown) -> int:

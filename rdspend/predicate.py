@@ -173,6 +173,11 @@ def projection(columns: Iterable[str]) -> str:
     return ", ".join(f"{_column_sql(name)} AS {_projected(name)}" for name in dict.fromkeys(columns))
 
 
+def columns_of(reads: Iterable[str]) -> tuple[str, ...]:
+    """SQL of those columns above their projection."""
+    return tuple(_projected(name) for name in reads)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing."""
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
@@ -201,7 +206,9 @@ def _short(text: str) -> str:
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
     """A connection of our own, empty and shut off from files and network, that parses and tries predicates."""
-    return duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"})
+    connection = duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "1"})
+    connection.execute(f"CREATE TABLE sample AS {_sample_jobs()}")
+    return connection
 
 
 def _serialised(select_list: str) -> Any:
@@ -495,21 +502,18 @@ _SAMPLES = {
 }
 
 
-@cache
 def _sample_jobs() -> str:
-    """Two made-up jobs with the types of JOBS: all null, and nothing null."""
+    """SQL of two made-up jobs with the types of JOBS: all null, and nothing null."""
     types = [(identifier(c.name), _ARROW_TO_SQL[c.type]) for c in JOBS.columns]
     nulls = ", ".join(f"CAST(NULL AS {sql}) AS {name}" for name, sql in types)
     values = ", ".join(f"CAST({_SAMPLES[sql]} AS {sql}) AS {name}" for name, sql in types)
-    return f"(SELECT {nulls} UNION ALL SELECT {values})"
+    return f"SELECT {nulls} UNION ALL SELECT {values}"
 
 
 def _try_out(predicate: Predicate, where: str) -> None:
     """Run it once on made-up jobs: a regular expression that RE2 refuses shows only here."""
     columns = projection(predicate.reads) or "1"
     try:
-        _connection().cursor().execute(
-            f"SELECT {predicate.sql} FROM (SELECT {columns} FROM {_sample_jobs()})"
-        ).fetchall()
+        _connection().cursor().execute(f"SELECT {predicate.sql} FROM (SELECT {columns} FROM sample)").fetchall()
     except duckdb.Error as error:
         raise ConfigError(f"{where}: `{_short(predicate.expression)}`: {_first_line(error)}") from None

@@ -364,6 +364,7 @@ PUBLICATIONS = Table(
         ("currency", "string", "currency"),
         ("revision", "int64", "1, 2, ... for the same period, policy and currency; grows only when a figure changed"),
         ("digest", "string", "sha256 of the figures"),
+        ("figures", "string", "the breakdown as JSON"),
         ("published_at", "timestamp", "when"),
     ),
 )
@@ -625,13 +626,14 @@ class StageHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """The state of rdspend itself."""
+    """The state of rdspend itself. `last_run` and `last_success` (the last run that was ok) end at these epoch seconds."""
 
     version: str
     sources: tuple[SourceHealth, ...] = ()
     stages: tuple[StageHealth, ...] = ()
     last_run_ok: bool = False
     last_run: float | None = None
+    last_success: float | None = None
 
 
 class Exporter(Protocol):
