@@ -18,7 +18,7 @@ import duckdb
 PARTS = "COLUMN_REF CONSTANT FUNCTION COMPARISON CONJUNCTION OPERATOR CASE CAST BETWEEN TYPE"
 
 FUNCTION_NAMES = """
-    + - * / // % ^ ** || ~~ !~~ ~~* !~~* ~~~ abs round floor ceil ceiling trunc sign mod greatest least nullif
+    if + - * / // % ^ ** || ~~ !~~ ~~* !~~* ~~~ abs round floor ceil ceiling trunc sign mod greatest least nullif
     regexp_matches regexp_full_match regexp_extract regexp_replace lower upper trim ltrim rtrim length len
     strlen substr substring left right replace translate reverse split_part string_split concat concat_ws
     contains starts_with ends_with prefix suffix position instr strpos to_timestamp epoch_ms make_timestamp

@@ -389,18 +389,18 @@ class Writer:
     def replace_jobs(
         self, engine: Engine, jobs: Any, placements: Any | None, *, cluster: str, source: str, window: Window, open_complete: bool
     ) -> int:
-        """Put jobs and their placements in the place of what the same source said before.
+        """Put jobs and their placements, relations of the engine, in the place of what the same source said before.
 
         Gone are earlier rows of the same job_key, earlier jobs of the source that ended inside the window and, if
         open_complete, earlier open jobs of it. A job whose end changed leaves the day it was filed under.
         """
         start, end = (literal(t.isoformat()) for t in (window.start, window.end))
-        engine.adopt("incoming_jobs", _cast(jobs, TABLES["jobs"], leave_out=("cluster",)))
-        empty = f"SELECT * EXCLUDE (cluster) FROM ({empty_select(TABLES['placements'])})"
-        if placements is None:
-            engine.execute(f"CREATE OR REPLACE TEMP TABLE incoming_placements AS {empty}")
-        else:
-            engine.adopt("incoming_placements", _cast(placements, TABLES["placements"], leave_out=("cluster",)))
+        for name in ("incoming_jobs", "incoming_placements"):
+            engine.execute(f"DROP TABLE IF EXISTS {name}")
+        _cast(jobs, TABLES["jobs"], leave_out=("cluster",)).create("incoming_jobs")
+        none = f"SELECT * EXCLUDE (cluster) FROM ({empty_select(TABLES['placements'])})"
+        placed = engine.connection.sql(none) if placements is None else placements
+        _cast(placed, TABLES["placements"], leave_out=("cluster",)).create("incoming_placements")
         _refuse_repeated_jobs(engine)
         before = self.snapshot()
 

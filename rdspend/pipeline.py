@@ -230,14 +230,14 @@ class Pipeline:
             if delivery.table == "jobs":
                 # Jobs are merged by key and their placements with them, so they wait for each other.
                 pending_jobs = delivery
-                jobs_rows = relation(delivery.rows)
-                engine.adopt("delivered_jobs", jobs_rows)
+                engine.adopt("delivered_jobs", delivery.rows)
                 landed.rows += int(engine.value("SELECT count(*) FROM delivered_jobs"))
                 continue
             if delivery.table == "placements":
                 if pending_jobs is None:
                     raise BadRecord(f"{source.name}: delivered placements without the jobs they belong to before them")
-                self._land_jobs(writer, engine, source, window, pending_jobs, relation(delivery.rows))
+                engine.adopt("delivered_placements", delivery.rows)
+                self._land_jobs(writer, engine, source, window, pending_jobs, "delivered_placements")
                 pending_jobs = None
                 continue
             rows = relation(delivery.rows)
@@ -276,21 +276,22 @@ class Pipeline:
             )
 
     def _land_jobs(
-        self, writer: Writer, engine: Engine, source: Plugin, window: Window, jobs: Delivery, placements: Any | None
+        self, writer: Writer, engine: Engine, source: Plugin, window: Window, jobs: Delivery, placements: str | None
     ) -> None:
-        rows = engine.connection.sql("SELECT * FROM delivered_jobs")
+        rows = engine.connection.table("delivered_jobs")
         if "source" not in rows.columns:
             rows = rows.project(f"*, {literal(source.name)} AS source")
         writer.replace_jobs(
             engine,
             rows,
-            placements,
+            None if placements is None else engine.connection.table(placements),
             cluster=jobs.scope["cluster"],
             source=source.name,
             window=window,
             open_complete=jobs.open_complete,
         )
-        engine.execute("DROP TABLE delivered_jobs")
+        for name in ("delivered_jobs", "delivered_placements"):
+            engine.execute(f"DROP TABLE IF EXISTS {name}")
 
     def _landed_money(self, writer: Writer, engine: Engine, files: Sequence[str]) -> int:
         if not files:

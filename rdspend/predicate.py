@@ -10,7 +10,7 @@ Functions       FUNCTIONS below. A regular expression is RE2 (linear in the text
 Letters' case   `=`, IN, LIKE, contains, starts_with, ends_with and regexp_matches tell EVAL from eval; ILIKE does not,
                 lower(name) and the column `text` are lower-case already; regexp_matches(name, 'x', 'i') ignores it.
 Null            A comparison with a null column is null, and so is its NOT: a predicate that is null is not true.
-                coalesce(project, '') gives a null column a value.
+                coalesce(project, '') gives a null column a value. What is divided by 0 is null.
 
 DuckDB's own parser reads the text, the tree is walked against the lists above, and new SQL is written from the tree:
 nothing a user wrote reaches a statement, except as a quoted constant.
@@ -246,9 +246,7 @@ def _tree(expression: str, where: str) -> Any:
     statements = answer["statements"]
     items = statements[0]["node"].get("select_list", [])
     if len(statements) != 1 or len(items) != 1 or _frame(statements[0]) != _bare_frame():
-        raise ConfigError(
-            f"{where}: `{_short(expression)}`: expected one expression, without parameters or clauses around it"
-        )
+        raise ConfigError(f"{where}: `{_short(expression)}`: expected one expression, without parameters or clauses around it")
     return items[0]
 
 
@@ -385,15 +383,17 @@ class _Walk:
             return f"({left} {_LIKES[name]} {right})", "boolean"
         if name in _ARITHMETIC:
             numbers = [self.of_kind("number", name, a) for a in arguments]
-            return (f"({numbers[0]} {name} {numbers[1]})" if len(numbers) == 2 else f"({name} {numbers[0]})"), "number"
+            if len(numbers) == 1:
+                return f"({name} {numbers[0]})", "number"
+            # Not infinity or NaN, which compare as larger than everything.
+            divisor = f"nullif({numbers[1]}, 0)" if name == "/" else numbers[1]
+            return f"({numbers[0]} {name} {divisor})", "number"
         if name == "||" and len(arguments) == 2:
             return "(" + " || ".join(self.of_kind("text", name, a) for a in arguments) + ")", "text"
         if name == "label" and len(arguments) == 1:
             return self.label(arguments[0])
         if name not in FUNCTIONS or node.get("is_operator"):
-            raise self.refusal(
-                f"{name}()" if name.isidentifier() else name, nearest(name, [*FUNCTIONS, "coalesce", "label"])
-            )
+            raise self.refusal(f"{name}()" if name.isidentifier() else name, nearest(name, [*FUNCTIONS, "coalesce", "label"]))
         return self.call(name, arguments)
 
     def call(self, name: str, arguments: list[Any]) -> tuple[str, Kind]:

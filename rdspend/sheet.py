@@ -93,8 +93,8 @@ class Sheet:
 def land(connection: duckdb.DuckDBPyConnection, table: str, file: str, separator: str = ",") -> Sheet:
     """Table `table`: rdspend_row from 1, and rdspend_0, rdspend_1, ... the columns as text; an empty one is null."""
     try:
-        with _open(file):
-            sheet, source, values = (_parquet if _is_parquet(file) else _csv)(connection, file, separator)
+        _refuse_broken(file)
+        sheet, source, values = (_parquet if _is_parquet(file) else _csv)(connection, file, separator)
         columns = ", ".join(f"NULLIF({value}, '') AS rdspend_{place}" for place, value in enumerate(values))
         rows = f"SELECT row_number() OVER () AS rdspend_row, {columns} FROM {source}"
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {rows}")
@@ -103,6 +103,16 @@ def land(connection: duckdb.DuckDBPyConnection, table: str, file: str, separator
     except duckdb.Error as error:
         raise _unreadable(error, file) from error
     return sheet
+
+
+def _refuse_broken(file: str) -> None:
+    """Opens the file and reads a gzip to its end: DuckDB 1.5 takes a truncated one for a short one, without a word."""
+    try:
+        with _open(file) as stream:
+            while file.lower().endswith(".gz") and stream.read(1 << 20):
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadRecord(f"not a whole gzip file: {error}; copy it again", file) from error
 
 
 Source = tuple[Sheet, str, list[str]]
@@ -136,8 +146,6 @@ def _header(file: str, separator: str) -> list[str]:
         with _open(file) as stream:
             line = stream.readline(1 << 20).decode("utf-8-sig")
         header = next(csv.reader([line], delimiter=separator, strict=True), [])
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadRecord(f"not a whole gzip file: {error}; copy it again", file) from error
     except UnicodeDecodeError as error:
         raise BadRecord(f"not UTF-8 at byte {error.start + 1}; save it as UTF-8", file, 1) from error
     except csv.Error as error:

@@ -6,6 +6,7 @@ slot a job, so that no GPU is ever given twice. Nodes without a bill line in an 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ def write_benchmark(
         encoding="utf-8",
     )
     start = Size(month=month).start
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; SET memory_limit = '1GB'")
+    with tempfile.TemporaryDirectory(prefix="rdspend-lab-") as spill, duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '1GB'; SET temp_directory = {literal(spill)}")
         connection.execute(_macros(nodes, hours, lines, seed, start))
         say("nodes")
         _write(connection, _select(NODES, _NODES, f"range({nodes}) AS r(n)"), folder / "nodes.parquet")
@@ -135,9 +136,7 @@ def _macros(nodes: int, hours: int, lines: int, seed: int, start: int) -> str:
         "node_name(n)": f"'syn-' || lpad(CAST(n AS VARCHAR), {max(4, len(str(nodes)))}, '0')",
         "resource(n)": f"'syn-i-' || lpad(CAST(n AS VARCHAR), {max(4, len(str(nodes)))}, '0')",
         "is_h100(n)": f"n * 4 < {nodes * 3}",
-        "line_cost(n)": (
-            f"CASE WHEN is_h100(n) THEN {46_731_926_440 // per_cell} ELSE {23_330_171_285 // per_cell} END"
-        ),
+        "line_cost(n)": (f"CASE WHEN is_h100(n) THEN {46_731_926_440 // per_cell} ELSE {23_330_171_285 // per_cell} END"),
         "hours()": hours,
         "nodes()": nodes,
         "end_day(s)": "CASE WHEN s IS NULL THEN 'open' ELSE strftime(timezone('UTC', moment(s)), '%Y-%m-%d') END",

@@ -1,17 +1,31 @@
 -- Grain out: one line of the SYNTHETIC bill. Costs are whole units of 1e-11 of the currency (DECIMAL has no floor division),
 -- `places` says how many decimals the line prints. In: span (nodes of the month), macros of month.py.
-CREATE TEMP TABLE line AS
-WITH hour AS (
-    SELECT first_second() + 3600 * i AS h FROM range((last_second() - first_second()) // 3600) AS r(i)
-),
--- One row a node and hour in which it was up; a few are missing from the bill.
-up AS (
-    SELECT s.*, h, least(h + 3600, s.stop) - greatest(h, s.start) AS up_seconds
-    FROM span AS s JOIN hour ON h < s.stop AND h + 3600 > s.start
-    WHERE mix(mix(s.span_id * 8191 + seed()) + h // 3600) % 250 <> 0
-),
-node_line AS (
-    SELECT up.*, k,
+CREATE TEMP VIEW hour AS
+SELECT first_second() + 3600 * i AS h FROM range((last_second() - first_second()) // 3600) AS r(i);
+
+CREATE TEMP VIEW day AS
+SELECT first_second() + 86400 * i AS d, i FROM range((last_second() - first_second()) // 86400) AS r(i);
+
+-- Grain out: a node and an hour in which it was up; a few are missing from the bill. Numbers only, in the bill's order.
+CREATE TEMP TABLE up AS
+SELECT h, span_id, least(h + 3600, stop) - greatest(h, start) AS up_seconds
+FROM hour JOIN span ON h < stop AND h + 3600 > start
+WHERE mix(mix(span_id * 8191 + seed()) + h // 3600) % 250 <> 0
+ORDER BY h, span_id;
+
+-- Grain out: an hour, and what of the commitment nobody used in it.
+CREATE TEMP TABLE committed_hour AS
+SELECT h, promised - coalesce(used, 0) AS unused_units
+FROM hour CROSS JOIN (SELECT sum(commitment_units) AS promised FROM span WHERE committed)
+LEFT JOIN (
+    SELECT h, sum(commitment_units) AS used FROM up JOIN span USING (span_id)
+    WHERE committed AND up_seconds = 3600 GROUP BY h
+) USING (h)
+ORDER BY h;
+
+CREATE TEMP VIEW node_cost AS
+WITH node_line AS (
+    SELECT up.up_seconds, up.h, span.*, k,
         -- With several lines a node-hour the first carries what the others leave.
         CASE WHEN k = 0 THEN contracted_units - (lines_per_node_hour() - 1) * (contracted_units // (8 * lines_per_node_hour()))
              ELSE contracted_units // (8 * lines_per_node_hour()) END * up_seconds // 3600 AS contracted,
@@ -19,16 +33,7 @@ node_line AS (
              ELSE commitment_units // (8 * lines_per_node_hour()) END * up_seconds // 3600 AS commitment,
         CASE WHEN k = 0 THEN list_units - (lines_per_node_hour() - 1) * (list_units // (8 * lines_per_node_hour()))
              ELSE list_units // (8 * lines_per_node_hour()) END * up_seconds // 3600 AS listed
-    FROM up CROSS JOIN range(lines_per_node_hour()) AS r(k)
-),
-day AS (
-    SELECT first_second() + 86400 * i AS d, i FROM range((last_second() - first_second()) // 86400) AS r(i)
-),
-committed_hour AS (
-    SELECT h, sum(commitment_units) - coalesce(max(used), 0) AS unused_units
-    FROM hour CROSS JOIN (SELECT commitment_units FROM span WHERE committed)
-    LEFT JOIN (SELECT h, sum(commitment_units) AS used FROM up WHERE committed AND up_seconds = 3600 GROUP BY h) USING (h)
-    GROUP BY h
+    FROM up JOIN span USING (span_id) CROSS JOIN range(lines_per_node_hour()) AS r(k)
 )
 SELECT
     'Usage' AS category, NULL AS class, 'Usage-Based' AS frequency,
@@ -46,8 +51,11 @@ SELECT
     CASE WHEN committed AND up_seconds = 3600 THEN 'Used' END AS commitment_status,
     NULL AS reservation_id, NULL AS reservation_status, 'research' AS sub_account,
     '{"cluster": "syn-lab", "synthetic": "true"}' AS tags
-FROM node_line
-UNION ALL
+FROM node_line;
+
+-- Grain out: a line that is not an hour of a node.
+CREATE TEMP TABLE other_line AS
+SELECT * FROM (
 -- What the commitment promised and nobody used in that hour.
 SELECT 'Usage', NULL, 'Recurring', 'Unused part of compute commitment', h, h + 3600, 0, unused_units, 0, 0, 11,
     'Compute', 'Virtual Machines', 'Synthetic GPU Compute', 'syn-commitment-1', 'Compute commitment 1', 'Commitment',
@@ -116,4 +124,10 @@ FROM span WHERE span_id = 0
 UNION ALL
 SELECT 'Usage', 'Correction', 'Usage-Based', 'Object storage, corrected', first_second() - 10 * 86400, first_second() - 9 * 86400,
     -1234567890, -1234567890, -1234567890, -1234567890, 10, 'Storage', 'Object Storage', 'Synthetic Object Storage',
-    'syn-bucket-logs', 'logs', 'Bucket', 'SKU-OBJECT', NULL, 'Standard', NULL, NULL, NULL, NULL, NULL, NULL, 'research', NULL;
+    'syn-bucket-logs', 'logs', 'Bucket', 'SKU-OBJECT', NULL, 'Standard', NULL, NULL, NULL, NULL, NULL, NULL, 'research', NULL
+) AS line(category, class, frequency, description, start_s, stop_s, billed, effective, contracted, listed, places,
+    service_category, service_subcategory, service, resource_id, resource_name, resource_type, sku, instance_type,
+    pricing_category, hundredths, unit, commitment_id, commitment_status, reservation_id, reservation_status, sub_account, tags)
+ORDER BY ALL;
+
+CREATE TEMP VIEW line AS SELECT * FROM node_cost UNION ALL SELECT * FROM other_line;

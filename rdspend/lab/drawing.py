@@ -158,9 +158,7 @@ def final_nodes(size: Size, gpu_nodes: int, h100: int) -> int:
 
 def _durations(acme: str, u: Floats) -> Floats:
     rows = [
-        r
-        for r in _table("derived_cdf_by_type.csv")
-        if (r["cluster"], r["metric"], r["type"]) == ("Seren", "duration_s", acme)
+        r for r in _table("derived_cdf_by_type.csv") if (r["cluster"], r["metric"], r["type"]) == ("Seren", "duration_s", acme)
     ]
     percent = np.array([float(r["cdf_pct"]) for r in rows])
     seconds = np.array([float(r["x_seconds"]) for r in rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -49,9 +50,7 @@ _SACCT = {
     "Account": "team",
     "WCKey": "'*'",
     "State": "CASE WHEN state = 'CANCELLED' THEN 'CANCELLED by ' || (1000 + pick % 28) ELSE state END",
-    "ExitCode": (
-        "CASE state WHEN 'FAILED' THEN '1:0' WHEN 'NODE_FAIL' THEN '0:1' WHEN 'CANCELLED' THEN '0:15' ELSE '0:0' END"
-    ),
+    "ExitCode": ("CASE state WHEN 'FAILED' THEN '1:0' WHEN 'NODE_FAIL' THEN '0:1' WHEN 'CANCELLED' THEN '0:15' ELSE '0:0' END"),
     "Submit": "submit",
     "Start": "coalesce(CAST(start AS VARCHAR), 'None')",
     "End": "coalesce(CAST(stop AS VARCHAR), 'Unknown')",
@@ -117,8 +116,8 @@ def write_month(
     say("placing jobs on nodes")
     placed = place(size, nodes, runs)
     say("writing files")
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with tempfile.TemporaryDirectory(prefix="rdspend-lab-") as spill, duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '3GB'; SET temp_directory = {literal(spill)}")
         connection.execute(_macros(size, lines_per_node_hour))
         _load(connection, nodes, runs, placed)
         connection.execute((HERE / "run.sql").read_text(encoding="utf-8"))
@@ -323,7 +322,6 @@ def _write_bill(
         connection,
         f"""
         SELECT {", ".join(f"{sql} AS {identifier(name)}" for name, sql in columns.items())} FROM line
-        ORDER BY start_s, stop_s, category, resource_id NULLS FIRST, sku NULLS FIRST, description, effective, billed
         """,
         folder / f"bill.{bill_format}",
         "FORMAT csv, HEADER" if bill_format == "csv" else "FORMAT parquet, COMPRESSION zstd",

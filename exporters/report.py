@@ -1,0 +1,250 @@
+"""report: one breakdown as files a person or a program can keep: JSON, Markdown, CSV.
+
+Reads nothing but the finished breakdown; needs the right to write into one folder. Each file is written beside its old
+version, synced and moved over it: a reader sees the whole old report or the whole new one. The same snapshot gives the
+same bytes; nothing of the moment of writing is in them.
+
+    <file>.json  every figure as a decimal string, all nine places of money; its schema is docs/report.schema.json
+    <file>.md    the page for people: rounded, with the closing line in full
+    <file>.csv   the cells (category x stage x team x cluster x basis) for a spreadsheet; their cost sums to the total
+
+What it can't show: figures of jobs beyond the largest (`rdspend explain` walks to every job), and two currencies on one
+page. With bills in several currencies put `{currency}` into `file`; without it the second one is refused, since it
+would take the place of the first. `{period}` and `{policy}` keep a file for each month or policy.
+
+    [exporters.report]
+    folder = "reports"
+    formats = ["json", "md"]            # of json, md, csv
+    file = "report"                     # name without ending; {period}, {currency} and {policy} are filled in
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from rich.console import Console
+
+from exporters.report_blocks import visible
+from exporters.report_markdown import to_markdown
+from exporters.report_page import final_training
+from exporters.report_terminal import to_terminal
+from exporters.whole_file import check_places, fill_places, write_whole
+from rdspend.errors import ConfigError
+from rdspend.schema import SECONDS_PER_HOUR, Breakdown, Line, Location
+
+__all__ = ["FORMATS", "Report", "to_csv", "to_json", "to_markdown", "to_terminal"]
+
+SCHEMA = "rdspend/report/1"
+
+Format = Literal["json", "md", "csv"]
+
+CSV_COLUMNS = (
+    *("period", "policy", "currency", "revision", "snapshot", "synthetic"),
+    *("category", "stage", "team", "cluster", "basis", "cost", "billed_cost", "gpu_hours"),
+)
+
+# A spreadsheet takes a cell that starts so for a formula and runs it.
+FORMULA = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20|%]")
+
+
+def _money(value: Decimal) -> str:
+    return f"{value:.9f}"
+
+
+def _hours(value: Decimal) -> str:
+    return f"{value:.6f}"
+
+
+def _share(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:.6f}"
+
+
+def _figures(line: Line, hours_known: bool = True) -> dict[str, Any]:
+    return {
+        "cost": _money(line.cost),
+        "billed_cost": _money(line.billed_cost),
+        "gpu_hours": _hours(line.gpu_hours) if hours_known else None,
+        "share": _share(line.share),
+        "share_low": _share(line.share_low),
+        "share_high": _share(line.share_high),
+        "basis": line.basis,
+    }
+
+
+def to_json(breakdown: Breakdown) -> str:
+    """The report as JSON, in ASCII: names from elsewhere can't play tricks on a terminal. Ends with a newline."""
+    b = breakdown
+    final = final_training(b)
+    document = {
+        "schema": SCHEMA,
+        "title": b.title,
+        "synthetic": b.synthetic,
+        "remark": b.remark,
+        "period": b.period,
+        "months": list(b.months),
+        "policy": b.policy.name,
+        "currency": b.currency,
+        "revision": b.revision,
+        "snapshot": b.snapshot,
+        "basis": b.basis,
+        "share_rule": b.share_rule,
+        "complete": b.complete,
+        "total": _money(b.total),
+        "billed_total": _money(b.billed_total),
+        "gpu_hours": _hours(b.gpu_hours),
+        "denominator": {
+            "cost": _money(b.denominator),
+            "words": b.policy.denominator_words,
+            "categories": list(b.policy.denominator),
+            "policy_title": b.policy.title,
+            "policy_words": b.policy.words,
+        },
+        "final_training_range": {
+            "share": _share(final.share),
+            "low": _share(final.share_low),
+            "high": _share(final.share_high),
+        },
+        "lines": [{"activity": line.name, **_figures(line)} for line in b.lines],
+        "buckets": [
+            {"bucket": line.name, **_figures(line, line.name != "idle" or b.idle_gpu_hours_known)} for line in b.buckets
+        ],
+        "closing": {
+            "charges": _money(b.charges),
+            "attributed": _money(b.attributed),
+            "difference": _money(b.charges - b.attributed),
+        },
+        "coverage": [
+            {
+                "source": gap.source,
+                "from": f"{gap.start.astimezone(UTC):%FT%TZ}",
+                "to": f"{gap.end.astimezone(UTC):%FT%TZ}",
+                "complete": gap.complete,
+                "why": gap.why,
+            }
+            for gap in b.coverage
+        ],
+        "stages": [{"stage": line.name, **_figures(line)} for line in b.stages],
+        "teams": [{"team": line.name, **_figures(line)} for line in b.teams],
+        "clusters": [{"cluster": line.name, **_figures(line)} for line in b.clusters],
+        "services": [{"service": line.name, **_figures(line)} for line in b.services],
+        "top_jobs": [
+            {
+                "job_key": job.job_key,
+                "name": job.name,
+                "team": job.team,
+                "category": job.category,
+                "stage": job.stage,
+                "outcome": job.outcome,
+                "cost": _money(job.cost),
+                "gpu_hours": _hours(job.gpu_hours),
+            }
+            for job in b.top_jobs
+        ],
+        "closings": [
+            {
+                "source": c.source,
+                "billing_period": c.billing_period,
+                "basis": c.basis,
+                "charges": _money(c.charges),
+                "attributed": _money(c.attributed),
+                "difference": _money(c.charges - c.attributed),
+                "billed_charges": _money(c.billed_charges),
+                "billed_attributed": _money(c.billed_attributed),
+                "billed_difference": _money(c.billed_charges - c.billed_attributed),
+            }
+            for c in b.closings
+        ],
+        "findings": [
+            {"kind": kind, "subject": subject, "detail": detail, "rows": rows}
+            for kind, subject, detail, rows in b.findings
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _csv_text(text: str) -> str:
+    """Text that no spreadsheet runs and no terminal obeys."""
+    safe = visible(text)
+    return f"'{safe}" if FORMULA.match(safe) else safe
+
+
+def to_csv(breakdown: Breakdown) -> str:
+    """The cells, one a row. Sum of `cost` is the report's total."""
+    b = breakdown
+    head = (b.period, b.policy.name, b.currency, b.revision, b.snapshot, "SYNTHETIC" if b.synthetic else "")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for cell in b.cells:
+        writer.writerow(
+            (
+                *head,
+                *map(_csv_text, (cell.category, cell.stage, cell.team, cell.cluster, cell.basis)),
+                _money(cell.cost),
+                _money(cell.billed_cost),
+                _hours(cell.gpu_seconds / SECONDS_PER_HOUR),
+            )
+        )
+    return text.getvalue()
+
+
+FORMATS: Mapping[str, Callable[[Breakdown], str]] = MappingProxyType(
+    {"json": to_json, "md": to_markdown, "csv": to_csv}
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Writes one file for each format into a folder."""
+
+    folder: Location
+    formats: tuple[Format, ...] = ("json", "md")
+    file: str = "report"
+
+    texts: ClassVar[Mapping[str, Callable[[Breakdown], str]]] = FORMATS
+    show: ClassVar[Callable[[Breakdown, Console], None]] = staticmethod(to_terminal)
+
+    def __post_init__(self) -> None:
+        if self.folder.startswith("s3://"):
+            raise ValueError(f"folder: found {self.folder!r}, expected a folder on this machine")
+        if not self.formats:
+            raise ValueError(f"formats: found none, expected some of {', '.join(FORMATS)}")
+        if not self.file or "/" in self.file:
+            raise ValueError(f"file: found {self.file!r}, expected a name without folder and without ending")
+        check_places("file", self.file)
+
+    def export(self, breakdown: Breakdown) -> None:
+        """Write the report. Raises ConfigError where it would replace this snapshot's report in another currency."""
+        folder = Path(self.folder)
+        name = fill_places(self.file, breakdown)
+        _refuse_other_currency(folder / f"{name}.json", breakdown)
+        for form in self.formats:
+            write_whole(folder / f"{name}.{form}", FORMATS[form](breakdown).encode())
+
+    def text(self, breakdown: Breakdown, form: Format) -> str:
+        """The report in one format, as `export` would write it."""
+        return FORMATS[form](breakdown)
+
+
+def _refuse_other_currency(path: Path, breakdown: Breakdown) -> None:
+    try:
+        there = json.loads(path.read_bytes())
+        other = there["currency"] if there["snapshot"] == breakdown.snapshot else breakdown.currency
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no report of ours: nothing to lose
+    if other != breakdown.currency:
+        raise ConfigError(
+            f"exporters.report.file: {path} holds this snapshot's report in {other}, and the one in "
+            f"{breakdown.currency} would replace it; "
+            ' put the currency into the name: file = "report-{currency}"'
+        )

@@ -1,0 +1,100 @@
+"""The pieces a page for people is made of, how numbers are rounded on it, and how foreign names are made harmless."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+LONGEST_TEXT = 200
+JOIN_CONTROLS = "\u200c\u200d"
+NO_SHARE = "–"
+SMALLEST_SHARE = Decimal("0.0005")
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph. `synthetic` and `alarm` must catch the eye; `closing` is the line that says it adds up."""
+
+    text: str
+    kind: Literal["plain", "synthetic", "alarm", "strong", "closing", "small"] = "plain"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Short labels with what they stand for."""
+
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `number` is set to the right; one with `from_width` is left out on narrower terminals."""
+
+    name: str
+    number: bool = False
+    from_width: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells as text. `part` is the share to draw, `strong` a row to see first, `rule` a line below it."""
+
+    cells: tuple[str, ...]
+    part: Decimal | None = None
+    strong: bool = False
+    rule: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    drawn: bool = False
+
+
+Block = Heading | Note | Facts | Table
+
+
+def visible(text: str) -> str:
+    """Text with nothing hidden in it: control, direction and zero-width characters are spelled out as `\\u202e`."""
+    return "".join(c if c.isprintable() or c in JOIN_CONTROLS else _spelled(c) for c in text)
+
+
+def legible(text: str) -> str:
+    """Visible text of a length a person reads; JSON and CSV keep all of it."""
+    return visible(text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…")
+
+
+def _spelled(c: str) -> str:
+    if unicodedata.category(c) == "Zs":  # the blanks that isprintable() refuses: no-break space and its like
+        return " "
+    return c.encode("unicode_escape").decode()
+
+
+def _unsigned_zero(text: str) -> str:
+    return text if text.strip("-0.,") else text.removeprefix("-")
+
+
+def money_text(value: Decimal) -> str:
+    return _unsigned_zero(f"{value:,.2f}")
+
+
+def hours_text(value: Decimal) -> str:
+    return _unsigned_zero(f"{value:,.1f}")
+
+
+def percent_text(value: Decimal) -> str:
+    return _unsigned_zero(f"{value * 100:.1f}")
+
+
+def share_text(value: Decimal | None) -> str:
+    if value is None:
+        return NO_SHARE
+    return "< 0.1 %" if 0 < value < SMALLEST_SHARE else f"{percent_text(value)} %"

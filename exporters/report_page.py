@@ -1,0 +1,285 @@
+"""What the page for people says, as headings, notes and tables; Markdown and the terminal only set it in type.
+
+Numbers are rounded for reading here; the closing line keeps all nine places. Names from elsewhere (teams, jobs) stay as
+they are: each of the two writers escapes them in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+from decimal import Decimal
+
+from exporters.report_blocks import (
+    NO_SHARE,
+    Block,
+    Column,
+    Facts,
+    Heading,
+    Note,
+    Row,
+    Table,
+    hours_text,
+    money_text,
+    percent_text,
+    share_text,
+)
+from rdspend.schema import Breakdown, Line
+
+ROWS_SHOWN = 15
+
+WORDS = {
+    "data_generation": "data generation",
+    "final_training": "final training",
+    "idle": "idle (no job ran)",
+    "bill_idle": "idle on the bill",
+    "shared": "shared services",
+    "reinforcement_learning": "reinforcement learning",
+}
+BASIS_WORDS = {
+    "billed": "from the bill",
+    "estimated": "estimated from a rate card; no bill has been seen for it",
+}
+WITHOUT_HOURS = ("bill_idle", "shared")
+
+
+def final_training(breakdown: Breakdown) -> Line:
+    return next(line for line in breakdown.lines if line.name == "final_training")
+
+
+def page(breakdown: Breakdown) -> Iterator[Block]:
+    """The whole report, page one first."""
+    yield from _title(breakdown)
+    yield from _not_seen(breakdown)
+    yield _split(breakdown)
+    yield _range_sentence(breakdown)
+    yield _meaning(breakdown)
+    yield from _closing(breakdown)
+    yield from _parts(breakdown)
+    yield from _top_jobs(breakdown)
+    yield from _sources(breakdown)
+    yield from _findings(breakdown)
+
+
+def _title(b: Breakdown) -> Iterator[Block]:
+    yield Heading(b.title or "Compute by purpose")
+    if b.synthetic:
+        yield Note("SYNTHETIC: made-up data. No real organisation spent this money.", "synthetic")
+    yield Note(f"{b.period} · {b.currency} · policy {b.policy.name} · revision {b.revision}")
+    if b.remark:
+        yield Note(b.remark)
+
+
+def _split(b: Breakdown) -> Table:
+    mixed = b.basis not in BASIS_WORDS
+    columns = (
+        Column("Went to"),
+        Column(f"Cost {b.currency}", number=True),
+        Column("GPU-hours", number=True),
+        Column("Share", number=True),
+        Column("Low – high", number=True),
+        *((Column("Basis", from_width=100),) if mixed else ()),
+    )
+    lines = (*b.lines, *b.buckets)
+    edges = {b.lines[-1].name, b.buckets[-1].name}
+
+    def row(line: Line) -> Row:
+        hours = hours_text(line.gpu_hours) if line.gpu_hours or line.name not in WITHOUT_HOURS else ""
+        if line.name == "idle" and not b.idle_gpu_hours_known:
+            hours = "unknown"
+        cells = (_words(line.name), money_text(line.cost), hours, share_text(line.share), _range(line))
+        return Row(
+            (*cells, line.basis) if mixed else cells, line.share, line.name == "final_training", line.name in edges
+        )
+
+    total = ("total", money_text(b.total), hours_text(b.gpu_hours), "", "")
+    return Table(columns, (*map(row, lines), Row((*total, b.basis) if mixed else total, strong=True)), drawn=True)
+
+
+def _range_sentence(b: Breakdown) -> Note:
+    final, unclassified = final_training(b), next(line for line in b.buckets if line.name == "unclassified")
+    if final.share is None or final.share_low is None or final.share_high is None:
+        text = "Final training has no share: the policy leaves it out of 100 %, or 100 % is nothing."
+    elif unclassified.cost == 0:
+        text = f"Final training took {share_text(final.share)}. Nothing is unclassified that could move this share."
+    else:
+        text = (
+            f"Final training took {share_text(final.share)}. If all unclassified money "
+            f"({money_text(unclassified.cost)} {b.currency}) went the other way, its share would be "
+            f"{share_text(final.share_low)} at the lowest and {share_text(final.share_high)} at the highest."
+        )
+    return Note(text, "strong")
+
+
+def _meaning(b: Breakdown) -> Facts:
+    whole = f"{b.policy.denominator_words}: {money_text(b.denominator)} {b.currency} ({NO_SHARE}: outside it)"
+    unknown = ("Idle", "GPU-hours unknown, not 0: the GPUs of some nodes are not known")
+    gaps = any(not gap.complete for gap in b.coverage) or not b.coverage
+    sources = _names(gap.source for gap in b.coverage)
+    return Facts(
+        (
+            ("100 %", whole),
+            ("Policy", f"{b.policy.name}: {b.policy.title}. {b.policy.words}"),
+            ("Basis", _basis(b)),
+            *(() if b.idle_gpu_hours_known else (unknown,)),
+            ("Sharing", f"nodes among their jobs by the rule {b.share_rule}"),
+            *(() if gaps else (("Seen", f"all of {b.period}, by every source: {sources}"),)),
+        )
+    )
+
+
+def _basis(b: Breakdown) -> str:
+    if b.basis in BASIS_WORDS:
+        return BASIS_WORDS[b.basis]
+    sums: dict[str, Decimal] = {}
+    for cell in b.cells:
+        sums[cell.basis] = sums.get(cell.basis, Decimal(0)) + cell.cost
+    return "mixed: " + ", ".join(
+        f"{money_text(cost)} {b.currency} {BASIS_WORDS.get(basis, basis)}" for basis, cost in sorted(sums.items())
+    )
+
+
+def _not_seen(b: Breakdown) -> Iterator[Block]:
+    gaps = [gap for gap in b.coverage if not gap.complete]
+    if not b.coverage:
+        yield Note("NOT SEEN: no source has said what it showed of this period.", "alarm")
+    elif gaps:
+        yield Note(f"NOT SEEN: not every source showed all of {b.period}. These figures will change.", "alarm")
+        columns = (Column("Source"), Column("From (UTC)"), Column("To (UTC)"), Column("Why"))
+        yield Table(
+            columns,
+            tuple(
+                Row((g.source, f"{g.start.astimezone(UTC):%F %H:%M}", f"{g.end.astimezone(UTC):%F %H:%M}", g.why))
+                for g in gaps
+            ),
+        )
+
+
+def _closing(b: Breakdown) -> Iterator[Block]:
+    yield Note(f"charges - attributed = {b.charges - b.attributed:.9f}", "closing")
+    yield Note(
+        f"Charges {b.charges:,.9f} {b.currency}, attributed {b.attributed:,.9f} {b.currency}; on invoices "
+        f"{b.billed_total:,.9f} {b.currency}. Snapshot {b.snapshot}. Other figures are rounded for reading.",
+        "small",
+    )
+
+
+def _parts(b: Breakdown) -> Iterator[Block]:
+    for heading, first, lines in (
+        ("By stage", "Stage", b.stages),
+        ("By team", "Team", b.teams),
+        ("By cluster", "Cluster", b.clusters),
+        ("Shared and bill-idle money by service", "Service", b.services),
+    ):
+        if not lines:
+            continue
+        shares = any(line.share is not None for line in lines)
+        hours = any(line.gpu_hours for line in lines)
+        yield Heading(heading)
+        columns = (
+            Column(first),
+            Column(f"Cost {b.currency}", number=True),
+            *((Column("GPU-hours", number=True),) if hours else ()),
+            *((Column("Share", number=True),) if shares else ()),
+        )
+        yield Table(
+            columns,
+            tuple(
+                Row(
+                    (
+                        name,
+                        money_text(cost),
+                        *((hours_text(gpu_hours),) if hours else ()),
+                        *((share_text(share),) if shares else ()),
+                    )
+                )
+                for name, cost, gpu_hours, share in _shortened(lines)
+            ),
+        )
+
+
+def _shortened(lines: tuple[Line, ...]) -> Iterator[tuple[str, Decimal, Decimal, Decimal | None]]:
+    """The largest lines and one for the rest: nothing is left out of the column's sum."""
+    for line in lines[:ROWS_SHOWN]:
+        yield _words(line.name), line.cost, line.gpu_hours, line.share
+    if rest := lines[ROWS_SHOWN:]:
+        shares = [line.share for line in rest if line.share is not None]
+        yield (
+            f"and {len(rest):,} more",
+            sum((line.cost for line in rest), Decimal(0)),
+            sum((line.gpu_hours for line in rest), Decimal(0)),
+            sum(shares, Decimal(0)) if shares else None,
+        )
+
+
+def _top_jobs(b: Breakdown) -> Iterator[Block]:
+    if not b.top_jobs:
+        return
+    yield Heading("Largest jobs")
+    columns = (
+        *(Column("Job"), Column("Name"), Column("Went to")),
+        *(Column("Team", from_width=100), Column("Stage", from_width=140), Column("Outcome", from_width=120)),
+        *(Column(f"Cost {b.currency}", number=True), Column("GPU-hours", number=True, from_width=100)),
+    )
+    yield Table(
+        columns,
+        tuple(
+            Row(
+                (
+                    *(job.job_key, job.name, _words(job.category), job.team, _words(job.stage), job.outcome),
+                    *(money_text(job.cost), hours_text(job.gpu_hours)),
+                )
+            )
+            for job in b.top_jobs
+        ),
+    )
+
+
+def _sources(b: Breakdown) -> Iterator[Block]:
+    if not b.closings:
+        return
+    yield Heading("Closing by source")
+    columns = (
+        *(Column("Source"), Column("Month"), Column("Basis", from_width=100)),
+        *(Column(f"{name} {b.currency}", number=True) for name in ("Charges", "Attributed")),
+        Column("Difference", number=True),
+    )
+    yield Table(
+        columns,
+        tuple(
+            Row(
+                (
+                    *(c.source, c.billing_period, c.basis, money_text(c.charges), money_text(c.attributed)),
+                    f"{c.charges - c.attributed:.9f}",
+                )
+            )
+            for c in b.closings
+        ),
+    )
+
+
+def _findings(b: Breakdown) -> Iterator[Block]:
+    if not b.findings:
+        return
+    yield Heading("Findings")
+    columns = (Column("What"), Column("About"), Column("Detail"), Column("Records", number=True))
+    yield Table(
+        columns,
+        tuple(
+            Row((kind.replace("_", " "), subject, detail, f"{rows:,}")) for kind, subject, detail, rows in b.findings
+        ),
+    )
+
+
+def _words(name: str) -> str:
+    return WORDS.get(name, name) or "(not known)"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
+
+
+def _range(line: Line) -> str:
+    if line.share_low is None or line.share_high is None or line.share_low == line.share_high:
+        return ""
+    return f"{percent_text(line.share_low)} – {percent_text(line.share_high)} %"

@@ -1,0 +1,144 @@
+"""Breakdowns made by hand: every sum follows from the cells, so they close by construction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rdspend.schema import ACTIVITIES, BUCKETS, Breakdown, Cell, Gap, Line, Policy, SourceClosing, TopJob
+
+EPOCH = Policy(
+    "epoch",
+    "Epoch AI's boundary",
+    "Jobs in the lineage of a released model are final training, post-training included; discarded attempts are "
+    "exploration. Idle capacity is shown, not spread.",
+    "everything but inference: all activities, idle, shared and unclassified money",
+    ("exploration", "data_generation", "evaluation", "final_training", *BUCKETS),
+)
+OCTOBER, NOVEMBER = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def cell(category: str, cost: str, hours: str = "0", stage: str = "", team: str = "", cluster: str = "h100") -> Cell:
+    money = Decimal(cost)
+    gpu_seconds = Decimal(hours) * 3600
+    return Cell(category, stage, team, "" if category == "shared" else cluster, "billed", money, money, gpu_seconds)
+
+
+LAB = (
+    cell("exploration", "412306.118273645", "151204.5", "pretraining", "foundation"),
+    cell("exploration", "208114.900000001", "77310.25", "reinforcement_learning", "post-training"),
+    cell("exploration", "31007.25", "11800", "finetuning", "post-training", "a100"),
+    cell("data_generation", "96404.33", "36210.125", "data", "data"),
+    cell("evaluation", "41870.07", "15622", "evaluation", "evals"),
+    cell("final_training", "302118.777777777", "110940", "pretraining", "foundation"),
+    cell("inference", "18442.5", "6931.5", "serving", "product"),
+    cell("idle", "88120.44", "33100.75"),
+    cell("bill_idle", "12400"),
+    cell("shared", "74391.2"),
+    cell("shared", "-5000"),
+    cell("unclassified", "57012.345678901", "21206.75", "", "interns"),
+)
+
+
+def _line(name: str, cells: list[Cell], denominator: Decimal, inside: bool, room: Decimal = Decimal(0)) -> Line:
+    cost = sum((c.cost for c in cells), Decimal(0))
+    bases = {c.basis for c in cells}
+    share = cost / denominator if inside and denominator else None
+    return Line(
+        name,
+        cost,
+        sum((c.billed_cost for c in cells), Decimal(0)),
+        sum((c.gpu_seconds for c in cells), Decimal(0)) / 3600,
+        bases.pop() if len(bases) == 1 else "mixed" if bases else "billed",
+        share,
+        share,
+        None if share is None else share + room / denominator,
+    )
+
+
+def _by(cells: list[Cell], key: Callable[[Cell], str], denominator: Decimal) -> tuple[Line, ...]:
+    groups: dict[str, list[Cell]] = {}
+    for c in cells:
+        groups.setdefault(key(c), []).append(c)
+    lines = [_line(name, group, denominator, True) for name, group in groups.items()]
+    return tuple(sorted(lines, key=lambda line: (-line.cost, line.name)))
+
+
+def build(cells: Iterable[Cell] = LAB, **changes: object) -> Breakdown:
+    """A breakdown of October 2026 whose figures are the sums of `cells`."""
+    cells = tuple(cells)
+    total = sum((c.cost for c in cells), Decimal(0))
+    billed = sum((c.billed_cost for c in cells), Decimal(0))
+    denominator = sum((c.cost for c in cells if c.category in EPOCH.denominator), Decimal(0))
+    unclassified = sum((c.cost for c in cells if c.category == "unclassified"), Decimal(0))
+    of = {name: [c for c in cells if c.category == name] for name in (*ACTIVITIES, *BUCKETS)}
+    jobs = [c for c in cells if c.category in (*ACTIVITIES, "unclassified")]
+    bases = {c.basis for c in cells}
+    basis = bases.pop() if len(bases) == 1 else "mixed"
+    made = Breakdown(
+        period="2026-10",
+        months=("2026-10",),
+        policy=EPOCH,
+        currency="USD",
+        revision=2,
+        snapshot="run-17",
+        basis=basis,
+        total=total,
+        billed_total=billed,
+        gpu_hours=sum((c.gpu_seconds for c in cells), Decimal(0)) / 3600,
+        denominator=denominator,
+        lines=tuple(_line(a, of[a], denominator, a != "inference", unclassified) for a in ACTIVITIES),
+        buckets=tuple(_line(b, of[b], denominator, True) for b in BUCKETS),
+        stages=_by(jobs, lambda c: c.stage, denominator),
+        teams=_by(jobs, lambda c: c.team, denominator),
+        clusters=_by(jobs, lambda c: c.cluster, denominator),
+        services=(
+            Line("Amazon Simple Storage Service", Decimal("74391.2"), Decimal("74391.2"), Decimal(0), "billed"),
+            Line("Credits", Decimal(-5000), Decimal(-5000), Decimal(0), "billed"),
+        ),
+        top_jobs=tuple(
+            TopJob(
+                f"{c.cluster}/{100000 + number}/1790812800",
+                f"{c.stage or 'run'}-7b-seed{number}",
+                c.team,
+                c.category,
+                c.stage,
+                "completed",
+                c.cost,
+                c.gpu_seconds / 3600,
+            )
+            for number, c in enumerate(sorted(jobs, key=lambda c: -c.cost)[:10])
+        ),
+        cells=cells,
+        charges=total,
+        attributed=total,
+        closings=(SourceClosing("focus", "2026-10", basis, total, total, billed, billed),),
+        coverage=(
+            Gap("focus", OCTOBER, NOVEMBER, True, ""),
+            Gap("slurm", OCTOBER, NOVEMBER, True, ""),
+        ),
+        findings=(("oversubscribed_node", "h100/n17", "9 of 8 GPUs held on 2026-10-09, 14:02 to 14:05; rescaled", 3),),
+        idle_gpu_hours_known=True,
+        share_rule="gpu",
+        title="Compute of the lab",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def many(series: int, seed: int = 7) -> tuple[Cell, ...]:
+    """That many cells with different labels, from a seed."""
+    pick = random.Random(seed)
+    return tuple(
+        cell(
+            pick.choice(ACTIVITIES),
+            f"{pick.randint(1, 10**14)}e-9",
+            str(pick.randint(1, 10_000)),
+            "pretraining",
+            f"team-{number // 4}",
+            f"cluster-{number % 4}",
+        )
+        for number in range(series)
+    )

@@ -1,0 +1,297 @@
+"""The Prometheus page: sums that are the report's, a hard ceiling, and no label that names a person."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from breakdowns import LAB, NOVEMBER, OCTOBER, build, cell, many
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from exporters.prometheus import CELLS_LEFT_AT_LEAST, Prometheus
+from rdspend.errors import ConfigError, SourceUnavailable
+from rdspend.schema import Breakdown, Gap, Health, Location, Served, SourceHealth, StageHealth
+
+HEALTH = Health(
+    "1.2.3",
+    (
+        SourceHealth("focus", True, 1790000000.5, 1790000000.5, 2.5, 1000),
+        SourceHealth("slurm", False, None, 1790000000.5, 60, 0),
+    ),
+    (StageHealth("collect", 62.5), StageHealth("attribute", 0.25)),
+    last_run_ok=False,
+    last_run=1790000001,
+    last_success=1789999000,
+)
+
+
+def samples(page: bytes) -> list[Sample]:
+    return [sample for family in text_string_to_metric_families(page.decode()) for sample in family.samples]
+
+
+def of(page: bytes, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+    found = {tuple(sorted(s.labels.items())): s.value for s in samples(page) if s.name == name}
+    assert len(found) == sum(s.name == name for s in samples(page))
+    return found
+
+
+def render(*breakdowns: Breakdown, health: Health | None = HEALTH, **settings: Any) -> bytes:
+    return Prometheus(**settings).render(breakdowns, health)
+
+
+def test_it_is_an_exporter_with_a_page() -> None:
+    assert isinstance(Prometheus(), Served)
+
+
+def test_every_cell_is_a_sample_with_its_labels() -> None:
+    page = render(build())
+    costs, seconds = of(page, "rdspend_cost_usd"), of(page, "rdspend_gpu_seconds")
+    final = next(c for c in LAB if c.category == "final_training")
+    labels = {
+        "basis": "billed",
+        "billing_period": "2026-10",
+        "category": "final_training",
+        "cluster_name": "h100",
+        "team": "foundation",
+        "training_stage": "pretraining",
+    }
+    assert costs[tuple(sorted(labels.items()))] == float(final.cost)
+    assert seconds[tuple(sorted((labels | {"currency": "USD"}).items()))] == float(final.gpu_seconds)
+
+
+def test_the_sum_over_activities_and_buckets_is_the_total_to_the_cent() -> None:
+    for made in (build(), build(many(5000))):
+        assert round(sum(of(render(made), "rdspend_cost_usd").values()), 2) == float(round(made.total, 2))
+
+
+def test_cells_that_share_all_labels_are_one_series() -> None:
+    costs = of(render(build()), "rdspend_cost_usd")
+    assert [cost for key, cost in costs.items() if ("category", "shared") in key] == [69391.2]  # storage less a credit
+
+
+def test_shares_are_ratios_and_stay_away_outside_the_denominator() -> None:
+    page, made = render(build()), build()
+    shares, high = of(page, "rdspend_share_ratio"), of(page, "rdspend_share_high_ratio")
+    by_category = {dict(key)["category"]: value for key, value in shares.items()}
+    assert by_category["final_training"] == float(made.lines[3].share or 0)
+    assert "inference" not in by_category
+    assert {dict(key)["policy"] for key in shares} == {"epoch"}
+    assert {dict(key)["category"]: value for key, value in high.items()}["final_training"] == float(
+        made.lines[3].share_high or 0
+    )
+
+
+def test_the_unclassified_part_is_of_the_total() -> None:
+    page = render(build([cell("exploration", "3"), cell("unclassified", "1")]))
+    assert list(of(page, "rdspend_unclassified_ratio").values()) == [0.25]
+
+
+def test_a_period_without_money_has_no_unclassified_part() -> None:
+    assert of(render(build((), closings=())), "rdspend_unclassified_ratio") == {}
+
+
+def test_a_source_with_one_gap_is_not_complete() -> None:
+    gaps = (
+        Gap("slurm", OCTOBER, NOVEMBER, True, ""),
+        Gap("slurm", OCTOBER, NOVEMBER, False, "hung"),
+        Gap("focus", OCTOBER, NOVEMBER, True, ""),
+    )
+    complete = of(render(build(coverage=gaps)), "rdspend_coverage_complete")
+    assert {dict(key)["source"]: value for key, value in complete.items()} == {"slurm": 0, "focus": 1}
+
+
+def test_unknown_idle_time_is_absent_and_not_zero() -> None:
+    page = render(build(idle_gpu_hours_known=False))
+    assert not [key for key in of(page, "rdspend_gpu_seconds") if ("category", "idle") in key]
+    assert [key for key in of(page, "rdspend_cost_usd") if ("category", "idle") in key]
+
+
+def test_the_state_of_rdspend_itself_is_there() -> None:
+    page = render(build())
+    assert of(page, "rdspend_source_up") == {(("source", "focus"),): 1, (("source", "slurm"),): 0}
+    assert of(page, "rdspend_source_last_success_timestamp_seconds") == {(("source", "focus"),): 1790000000.5}
+    assert of(page, "rdspend_stage_duration_seconds")[(("run_stage", "collect"),)] == 62.5
+    assert of(page, "rdspend_last_run_ok") == {(): 0}
+    assert of(page, "rdspend_build_info") == {(("version", "1.2.3"),): 1}
+
+
+def test_before_the_first_run_nothing_is_said_to_have_failed() -> None:
+    assert {s.name for s in samples(render(health=Health("1.2.3")))} == {"rdspend_build_info"}
+
+
+def test_the_closing_difference_is_shown_for_every_source() -> None:
+    assert list(of(render(build()), "rdspend_closing_difference_usd").values()) == [0]
+
+
+def test_synthetic_data_is_marked_twice() -> None:
+    page = render(build(synthetic=True))
+    assert page.startswith(b"# SYNTHETIC")
+    assert list(of(page, "rdspend_synthetic_data").values()) == [1]
+    assert b"SYNTHETIC" not in render(build())
+
+
+# --- the ceiling ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cells", [99, 100, 101, 4000])
+def test_no_family_has_more_series_than_the_ceiling(cells: int) -> None:
+    made = build(many(cells))
+    page = render(made, max_series=100)
+    assert max(Counter(s.name for s in samples(page)).values()) <= 100
+    assert round(sum(of(page, "rdspend_cost_usd").values()), 2) == float(round(made.total, 2))
+    seconds = sum((c.gpu_seconds for c in made.cells), Decimal(0))
+    assert sum(of(page, "rdspend_gpu_seconds").values()) == pytest.approx(float(seconds), rel=1e-12)
+
+
+def test_folding_takes_the_smallest_and_says_how_many() -> None:
+    made = build(many(4000))
+    page = render(made, max_series=100)
+    (folded,) = {value for key, value in of(page, "rdspend_folded_series").items()}
+    costs = of(page, "rdspend_cost_usd")
+    kept = [value for key, value in costs.items() if ("team", "other") not in key]
+    assert folded + len(kept) == 4000
+    assert sorted(kept) == sorted(float(c.cost) for c in made.cells)[-len(kept) :]
+    assert {dict(key)["category"] for key in costs if ("team", "other") in key} == {c.category for c in made.cells}
+
+
+def test_nothing_is_folded_below_the_ceiling() -> None:
+    page = render(build(many(100)), max_series=100)
+    assert set(of(page, "rdspend_folded_series").values()) == {0}
+
+
+def test_the_ceiling_holds_for_all_periods_together() -> None:
+    page = render(build(many(900)), build(many(900), period="2026-11"), max_series=200)
+    assert max(Counter(s.name for s in samples(page)).values()) <= 200
+
+
+def test_a_ceiling_too_low_for_the_periods_is_an_error_that_names_the_key() -> None:
+    periods = [build(period=f"2026-{month:02d}") for month in range(1, 13)]
+    with pytest.raises(ConfigError, match=rf"max_series: found 100.*at least {12 * CELLS_LEFT_AT_LEAST}"):
+        render(*periods, max_series=100)
+
+
+# --- several breakdowns -----------------------------------------------------------------------------------------------
+
+
+def test_two_currencies_never_meet_in_one_series() -> None:
+    page = render(build(), build([cell("exploration", "7", "2")], currency="EUR"))
+    assert list(of(page, "rdspend_cost_eur").values()) == [7]
+    assert round(sum(of(page, "rdspend_cost_usd").values()), 2) == float(round(build().total, 2))
+    assert {dict(key)["currency"] for key in of(page, "rdspend_share_ratio")} == {"USD", "EUR"}
+
+
+def test_a_second_policy_adds_shares_and_no_money() -> None:
+    made = build()
+    lines = tuple(replace(line, share=Decimal("0.5")) for line in made.lines)
+    page = render(made, replace(made, policy=replace(made.policy, name="olmo"), lines=lines))
+    assert of(page, "rdspend_cost_usd") == of(render(made), "rdspend_cost_usd")
+    assert {dict(key)["policy"] for key in of(page, "rdspend_share_ratio")} == {"epoch", "olmo"}
+
+
+def test_no_series_is_there_twice() -> None:
+    page = render(build(), build(), build(currency="EUR"), build(period="2026-Q4"))
+    assert max(Counter((s.name, tuple(sorted(s.labels.items()))) for s in samples(page)).values()) == 1
+
+
+def test_the_same_breakdown_twice_is_the_same_page() -> None:
+    assert render(build(), build()) == render(build())
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+CLASHING = {"job", "instance", "region", "zone", "cluster", "service", "owner", "customer", "stage", "env", "type"}
+
+
+def test_no_label_clashes_with_the_labels_of_a_target() -> None:
+    assert {label for s in samples(render(build())) for label in s.labels} & CLASHING == set()
+
+
+def test_a_team_that_is_an_address_is_replaced_by_a_stable_name() -> None:
+    addresses = ("someone@example.com", "Someone <someone@example.com>")
+    made = build([cell("exploration", "1", team=address) for address in addresses])
+    page = render(made)
+    assert b"someone" not in page.lower()
+    teams = {dict(key)["team"] for key in of(page, "rdspend_cost_usd")}
+    assert len(teams) == 2
+    assert all(re.fullmatch(r"redacted-[0-9a-f]{8}", team) for team in teams)
+    assert page == render(made)
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda name: "@" not in name))
+def test_any_team_name_comes_back_from_the_page_as_it_went_in(team: str) -> None:
+    page = render(build([cell("exploration", "1.5", team=team)]))
+    assert [(dict(key)["team"], value) for key, value in of(page, "rdspend_cost_usd").items()] == [(team, 1.5)]
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_text_file_holds_the_breakdown_and_nothing_of_the_process(tmp_path: Path) -> None:
+    Prometheus(path=Location(tmp_path / "metrics.prom")).export(build())
+    page = (tmp_path / "metrics.prom").read_bytes()
+    assert samples(page) == samples(render(build(), health=None))
+    assert {s.name for s in samples(page)} & {"rdspend_build_info", "rdspend_source_up", "rdspend_last_run_ok"} == set()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.prom"]
+
+
+def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        Prometheus().export(build())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_currency_never_replaces_the_first(tmp_path: Path) -> None:
+    exporter = Prometheus(path=Location(tmp_path / "metrics.prom"))
+    exporter.export(build())
+    with pytest.raises(ConfigError, match=r"exporters\.prometheus\.path.*USD.*EUR.*\{currency\}"):
+        exporter.export(build(currency="EUR"))
+    exporter.export(build(currency="EUR", snapshot="run-18"))
+
+
+def test_each_currency_may_have_its_own_file_without_a_series_in_both(tmp_path: Path) -> None:
+    exporter = Prometheus(path=Location(tmp_path / "{currency}.prom"))
+    for made in (build(), build(currency="EUR")):
+        exporter.export(made)
+    series = [{(s.name, tuple(sorted(s.labels.items()))) for s in samples(path.read_bytes())} for path in tmp_path.iterdir()]
+    assert len(series) == 2
+    assert series[0] & series[1] == set()
+
+
+def test_a_folder_that_can_not_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceUnavailable, match=r"metrics\.prom: can't be written"):
+        Prometheus(path=Location(tmp_path / "file" / "metrics.prom")).export(build())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_series": 10}, "max_series: found 10, expected at least"),
+        ({"path": Location("s3://b/x.prom")}, "path: .*on this machine"),
+        ({"path": Location("{month}.prom")}, "path: .*{period}"),
+    ],
+)
+def test_a_wrong_setting_is_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Prometheus(**options)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("page", [render(build(synthetic=True)), render(build(), health=None), render(health=Health("1"))])
+def test_promtool_finds_nothing_to_say(page: bytes) -> None:
+    promtool = shutil.which("promtool")
+    assert promtool, "install Debian's package prometheus, or run tests/servers/prometheus/start-prometheus"
+    checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
