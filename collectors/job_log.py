@@ -220,29 +220,27 @@ class _Log:
 
     def read_jobs(self) -> None:
         """Table `job`: the columns of JOBS, and nodes (the host list), file, row, problem. Every record of the log."""
-        texts = ", ".join(f"{identifier(name)} VARCHAR" for name in FIELDS)
-        self.query(f"CREATE TEMP TABLE log (file VARCHAR, row BIGINT, {texts}, labels MAP(VARCHAR, VARCHAR))")
+        land = "CREATE TEMP TABLE job AS"
         for file in sheet.find(self.config.path):
-            self._read_log_file(self.land(file, self.config.separator))
+            mapped = self._mapped_sql(self.land(file, self.config.separator))
+            self.query(f"{land} {_job_sql(self.config.cluster, mapped)}")
+            land = "INSERT INTO job BY NAME"
         self.query("DROP TABLE raw")
-        self.query(f"CREATE TEMP TABLE job AS {_job_sql(self.config.cluster)}")
-        self.query("DROP TABLE log")
         self.refuse_problems("job")
         self._refuse_duplicates()
 
-    def _read_log_file(self, log: Sheet) -> None:
+    def _mapped_sql(self, log: Sheet) -> str:
+        """Table `raw` in; our columns out, as text or null, with file, row and labels."""
         mapping = _map(log, self.config.columns)
         source = f"(SELECT *{self._typed(log, mapping)} FROM raw)"
         for ours, text in mapping.expressions.items():
             self._try(log, ours, text, source, mapping)
         values = mapping.values()
-        fields = ", ".join(f"{values.get(name, 'NULL')} AS {identifier(name)}" for name in FIELDS)
+        fields = ", ".join(f"CAST({values.get(name, 'NULL')} AS VARCHAR) AS {identifier(name)}" for name in FIELDS)
         labels = {name: f"rdspend_{place}" for name, place in mapping.labels.items()}
         labels |= {name.removeprefix("labels."): value for name, value in values.items() if name not in FIELDS}
-        self.query(
-            f"INSERT INTO log BY NAME SELECT {literal(log.file)} AS file, rdspend_row AS row, {fields}, "
-            f"{_map_sql(labels)} AS labels FROM {source}"
-        )
+        place = f"{literal(log.file)} AS file, rdspend_row AS row"
+        return f"SELECT {place}, {fields}, {_map_sql(labels)} AS labels FROM {source}"
 
     def _typed(self, log: Sheet, mapping: _Mapping) -> str:
         """The columns that expressions name, under their names: as numbers where every value is one."""
@@ -293,9 +291,10 @@ class _Log:
         return first
 
     def _refuse_duplicates(self) -> None:
+        twice = "SELECT hash(job_key) FROM job GROUP BY 1 HAVING count(*) > 1"
         for job_id, files, rows in self.query(
             "SELECT any_value(job_id), list(file ORDER BY file, row)[:2], list(row ORDER BY file, row)[:2] FROM job "
-            "GROUP BY job_key HAVING count(*) > 1 ORDER BY 2, 3 LIMIT 1"
+            f"WHERE hash(job_key) IN ({twice}) GROUP BY job_key HAVING count(*) > 1 ORDER BY 2, 3 LIMIT 1"
         ):
             places = " and ".join(self.sheets[file].place(row) for file, row in zip(files, rows, strict=True))
             message = f"job {job_id!r} with the same submit time is there twice: {places}"
@@ -431,7 +430,7 @@ def _number_checks(column: str) -> Iterator[Check]:
     yield column, wrong, f"a number from 0 to {most:,}"
     if "gpus" in column:
         parts = "whole GPUs or halves to tenths, sevenths, 12ths, 16ths, 20ths, 32nds or 64ths of one"
-        yield column, f"{column} IS NOT NULL AND {border.gpu_parts(number)} IS NULL", parts
+        yield column, f"{column} IS NOT NULL AND {column}_parts IS NULL", parts
     elif column in WHOLES:
         yield column, f"{number} <> TRUNC({number})", "a whole number"
 
@@ -477,9 +476,10 @@ def _parsed(times: Iterable[str], numbers: Iterable[str]) -> str:
     return ", ".join(columns)
 
 
-def _parts(number: str) -> str:
-    """GPU parts of a number in range: the border's arithmetic would overflow beyond."""
-    return f"CASE WHEN {number} BETWEEN 0 AND {MAX_GPUS} THEN {border.gpu_parts(number)} END"
+def _parts(gpus: str) -> str:
+    """Column `x_parts`: GPU parts of a number in range; the border's arithmetic would overflow beyond."""
+    number = f"{gpus}_number"
+    return f"CASE WHEN {number} BETWEEN 0 AND {MAX_GPUS} THEN {border.gpu_parts(number)} END AS {gpus}_parts"
 
 
 def _whole(number: str, factor: int = 1) -> str:
@@ -488,13 +488,13 @@ def _whole(number: str, factor: int = 1) -> str:
 
 
 def _word_sql() -> str:
-    """The state as one word in lower case.
+    """The state as one word in lower case, with `_` for blanks.
 
     sacct writes `CANCELLED by 1000`, and cuts words to `CANCELLED+` and `OUT_OF_ME+` where its column is narrow.
     """
-    word = r"regexp_replace(lower(trim(state)), '^cancelled( by .*|\+)$', 'cancelled')"
-    word = rf"regexp_replace({word}, '^out_of_me\+$', 'out_of_memory')"
-    return f"NULLIF(regexp_replace({word}, '[- ]', '_', 'g'), '')"
+    word = "replace(replace(lower(trim(state)), '-', '_'), ' ', '_')"
+    word = f"CASE WHEN starts_with({word}, 'cancelled_by_') THEN 'cancelled' ELSE rtrim({word}, '+') END"
+    return f"NULLIF(CASE {word} WHEN 'out_of_me' THEN 'out_of_memory' ELSE {word} END, '')"
 
 
 def _outcome_sql() -> str:
@@ -508,27 +508,27 @@ def _outcome_sql() -> str:
     return f"CASE {cases} END"
 
 
-def _job_sql(cluster: str) -> str:
-    """Table `log` in, one row a record; the columns of JOBS out, and nodes, file, row, problem."""
+def _job_sql(cluster: str, mapped: str) -> str:
+    """One row a record in, its columns as text; the columns of JOBS out, and nodes, file, row, problem."""
     digits = r"regexp_full_match(exit_code, '-?\d{1,9}(:\d+)?')"
     return rf"""
         WITH parsed AS (
             SELECT *, {_parsed(TIMES, NUMBERS)}, {_word_sql()} AS word,
                 CASE WHEN trim(nodes) NOT IN ({", ".join(map(literal, NO_NODES))}) THEN trim(nodes) END AS hosts,
                 CASE WHEN {digits} THEN CAST(regexp_extract(exit_code, '^-?\d+') AS BIGINT) END AS exit_code_number
-            FROM log
+            FROM ({mapped})
         ), timed AS (
             SELECT * REPLACE (
                     CASE WHEN submit_time IS NULL THEN start_time_at ELSE submit_time_at END AS submit_time_at),
-                {_outcome_sql()} AS outcome
+                {_outcome_sql()} AS outcome, {_parts("gpus")}, {_parts("requested_gpus")}
             FROM parsed
         )
         SELECT {literal(cluster)} AS cluster, file, row, job_id, {", ".join(map(identifier, TEXTS))}, labels, outcome,
             {border.job_key(literal(cluster), "job_id", "submit_time_at")} AS job_key,
             {border.end_day("end_time_at")} AS end_day,
             submit_time_at AS submit_time, start_time_at AS start_time, end_time_at AS end_time,
-            exit_code_number AS exit_code, {_parts("requested_gpus_number")} AS requested_gpu_parts,
-            COALESCE({_parts("gpus_number")}, 0) AS gpu_parts, {_whole("cpus_number")} AS cpus,
+            exit_code_number AS exit_code, requested_gpus_parts AS requested_gpu_parts,
+            COALESCE(gpus_parts, 0) AS gpu_parts, {_whole("cpus_number")} AS cpus,
             {_whole("memory_gib_number", 1024)} AS memory_mib, {_whole("node_count_number")} AS node_count,
             hosts AS nodes, {_problem(_job_checks())} AS problem
         FROM timed
@@ -544,12 +544,14 @@ def _node_sql(file: str, rows: int, places: Mapping[str, int]) -> str:
     row = "rdspend_row" if rows else "CAST(0 AS BIGINT)"
     return f"""
         SELECT file, row, node, resource_id, pool, start_time_at AS start_time, end_time_at AS end_time,
-            {_parts("gpus_number")} AS gpu_parts, gpu_type, {_whole("cpus_number")} AS cpus,
+            gpus_parts AS gpu_parts, gpu_type, {_whole("cpus_number")} AS cpus,
             {_whole("memory_gib_number", 1024)} AS memory_mib, instance_type, queue,
             {_problem(_node_checks())} AS problem
         FROM (
-            SELECT *, {_parsed(("start_time", "end_time"), ("gpus", "cpus", "memory_gib"))}
-            FROM (SELECT {literal(file)} AS file, {row} AS row, {values} {source})
+            SELECT *, {_parts("gpus")} FROM (
+                SELECT *, {_parsed(("start_time", "end_time"), ("gpus", "cpus", "memory_gib"))}
+                FROM (SELECT {literal(file)} AS file, {row} AS row, {values} {source})
+            )
         )
     """
 

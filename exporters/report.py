@@ -165,8 +165,7 @@ def to_json(breakdown: Breakdown) -> str:
             for c in b.closings
         ],
         "findings": [
-            {"kind": kind, "subject": subject, "detail": detail, "rows": rows}
-            for kind, subject, detail, rows in b.findings
+            {"kind": kind, "subject": subject, "detail": detail, "rows": rows} for kind, subject, detail, rows in b.findings
         ],
     }
     return json.dumps(document, indent=2) + "\n"
@@ -198,9 +197,7 @@ def to_csv(breakdown: Breakdown) -> str:
     return text.getvalue()
 
 
-FORMATS: Mapping[str, Callable[[Breakdown], str]] = MappingProxyType(
-    {"json": to_json, "md": to_markdown, "csv": to_csv}
-)
+FORMATS: Mapping[str, Callable[[Breakdown], str]] = MappingProxyType({"json": to_json, "md": to_markdown, "csv": to_csv})
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,7 @@ def _split(b: Breakdown) -> Table:
         if line.name == "idle" and not b.idle_gpu_hours_known:
             hours = "unknown"
         cells = (_words(line.name), money_text(line.cost), hours, share_text(line.share), _range(line))
-        return Row(
-            (*cells, line.basis) if mixed else cells, line.share, line.name == "final_training", line.name in edges
-        )
+        return Row((*cells, line.basis) if mixed else cells, line.share, line.name == "final_training", line.name in edges)
 
     total = ("total", money_text(b.total), hours_text(b.gpu_hours), "", "")
     return Table(columns, (*map(row, lines), Row((*total, b.basis) if mixed else total, strong=True)), drawn=True)
@@ -149,8 +147,7 @@ def _not_seen(b: Breakdown) -> Iterator[Block]:
         yield Table(
             columns,
             tuple(
-                Row((g.source, f"{g.start.astimezone(UTC):%F %H:%M}", f"{g.end.astimezone(UTC):%F %H:%M}", g.why))
-                for g in gaps
+                Row((g.source, f"{g.start.astimezone(UTC):%F %H:%M}", f"{g.end.astimezone(UTC):%F %H:%M}", g.why)) for g in gaps
             ),
         )
 
@@ -265,9 +262,7 @@ def _findings(b: Breakdown) -> Iterator[Block]:
     columns = (Column("What"), Column("About"), Column("Detail"), Column("Records", number=True))
     yield Table(
         columns,
-        tuple(
-            Row((kind.replace("_", " "), subject, detail, f"{rows:,}")) for kind, subject, detail, rows in b.findings
-        ),
+        tuple(Row((kind.replace("_", " "), subject, detail, f"{rows:,}")) for kind, subject, detail, rows in b.findings),
     )
 
 

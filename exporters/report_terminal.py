@@ -32,9 +32,7 @@ def to_terminal(breakdown: Breakdown, console: Console) -> None:
                 console.print()
                 console.print(Text(legible(text), style="bold reverse" if headings == 1 else "bold"), width=width)
             case Note(text, "synthetic"):
-                console.print(
-                    Panel(Text(legible(text), style="bold red", justify="center"), border_style="red", width=width)
-                )
+                console.print(Panel(Text(legible(text), style="bold red", justify="center"), border_style="red", width=width))
             case Note(text, kind):
                 around = (0, 1, 1, 1) if kind == "strong" else (1, 1, 0, 1) if kind in ("alarm", "closing") else (0, 1)
                 console.print(Padding(Text(visible(text), style=STYLES[kind]), around), width=width)

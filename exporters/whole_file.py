@@ -48,6 +48,5 @@ def write_whole(path: Path, data: bytes) -> None:
             os.close(folder)
     except OSError as error:
         raise SourceUnavailable(
-            f"{path}: can't be written ({error.strerror or error}); "
-            "make room or give the right to write, then publish again"
+            f"{path}: can't be written ({error.strerror or error}); make room or give the right to write, then publish again"
         ) from error

@@ -107,9 +107,7 @@ class Daemon:
         """Serve until SIGTERM or SIGINT. False: the work did not end in time, leave with `os._exit`."""
         # put() is allowed inside a signal handler; setting an Event there can hang the thread that waits on it.
         signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        before = {
-            number: signal.signal(number, lambda n, _: signals.put(n)) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        before = {number: signal.signal(number, lambda n, _: signals.put(n)) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             self.start()
             self._log(f"{signal.Signals(signals.get()).name}: ending")
@@ -202,8 +200,7 @@ def landing_page(breakdowns: Sequence[Breakdown], health: Health, failure: str) 
     e = html.escape
     state = "no run has ended yet" if health.last_run is None else "good" if health.last_run_ok else "not good"
     sources = "".join(
-        f"<tr><td>{e(s.source)}<td>{'up' if s.up else 'DOWN'}<td>{_moment(s.last_success)}"
-        f"<td>{s.seconds:.1f}<td>{s.rows:,}"
+        f"<tr><td>{e(s.source)}<td>{'up' if s.up else 'DOWN'}<td>{_moment(s.last_success)}<td>{s.seconds:.1f}<td>{s.rows:,}"
         for s in health.sources
     )
     shown = "".join(

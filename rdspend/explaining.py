@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from decimal import Decimal
 
@@ -14,12 +15,18 @@ from rich.text import Text
 from rdspend.explanation import JobExplanation, Listing
 
 
+PIPE_WIDTH = 200
+WIDE = 130
+
+
 def print_explanation(found: Listing | JobExplanation, form: str, limit: int) -> None:
     """Print all of it as JSON, or its first `limit` rows with the sum of the rest for people."""
     if form == "json":
         click.echo(json.dumps(asdict(found), indent=2, default=str))
         return
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
     if isinstance(found, Listing):
         _listing(console, found)
     else:
@@ -29,7 +36,8 @@ def print_explanation(found: Listing | JobExplanation, form: str, limit: int) ->
 def _grid(*columns: str, right: tuple[str, ...] = ()) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        numeric = column in right or column == "cost"
+        grid.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     return grid
 
 
@@ -42,21 +50,30 @@ def _money(value: Decimal) -> str:
     return f"{value:,.9f}"
 
 
+def _short(file: str) -> str:
+    """A file's name as short as it is still found from here."""
+    near = os.path.relpath(file) if "://" not in file else file
+    return near if len(near) < len(file) else file
+
+
 def _visible(text: object) -> Text:
     """Names from elsewhere: control characters are spelled out, never obeyed."""
     return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text)))
 
 
 def _listing(console: Console, found: Listing) -> None:
-    _heading(console, f"{found.target.kind} {found.target.value}: {_money(found.total)}, {found.rows:,} rows")
+    _heading(console, f"{found.target.kind} {found.target.value}: {_money(found.total)} in {found.rows:,} {'jobs' if found.jobs else 'parts'}")
     if found.jobs:
-        grid = _grid("job", "name", "team", "category", "stage", "outcome", "GPU-hours", "cost", right=("GPU-hours", "cost"))
+        wide = console.width >= WIDE
+        more = ("team", "stage", "outcome") if wide else ()
+        grid = _grid("job", "name", "went to", *more, "GPU-hours", "cost", right=("GPU-hours", "cost"))
         for job in found.jobs:
-            words = (job.job_key, job.name, job.team, job.category, job.stage, job.outcome)
+            extra = (job.team, job.stage, job.outcome) if wide else ()
+            words = (job.job_key, job.name, job.category, *extra)
             grid.add_row(*map(_visible, words), f"{job.gpu_hours:,.2f}", _money(job.cost))
         hidden = found.rows - len(found.jobs)
         if hidden:
-            grid.add_row(f"and {hidden:,} more", "", "", "", "", "", "", _money(found.rest))
+            grid.add_row(f"and {hidden:,} more", *[""] * (3 + len(more)), _money(found.rest))
         console.print(grid)
         console.print("\nNext: rdspend explain JOB with one of these keys")
         return
@@ -91,20 +108,19 @@ def _job(console: Console, found: JobExplanation, limit: int) -> None:
     if len(found.placements) > limit:
         console.print(f"and {len(found.placements) - limit:,} more nodes")
     _heading(console, f"What paid for it ({len(found.lines):,} bill rows)")
-    grid = _grid("source", "file:row", "resource", "from", "row's cost", "part of this job", right=("row's cost", "part of this job"))
+    grid = _grid("file:row", "resource", "from", "row's cost", "part of this job", right=("row's cost", "part of this job"))
     for line in found.lines[:limit]:
-        grid.add_row(
-            *map(_visible, (line.source, f"{line.file}:{line.row}", line.resource, line.start)), _money(line.cost), _money(line.part)
-        )
+        words = (f"{_short(line.file)}:{line.row}", line.resource, line.start)
+        grid.add_row(*map(_visible, words), _money(line.cost), _money(line.part))
     rest = found.lines[limit:]
     if rest:
-        grid.add_row(f"and {len(rest):,} more rows", "", "", "", "", _money(sum((line.part for line in rest), Decimal(0))))
-    grid.add_row("sum", "", "", "", "", _money(found.cost))
+        grid.add_row(f"and {len(rest):,} more rows", "", "", "", _money(sum((line.part for line in rest), Decimal(0))))
+    grid.add_row("sum", "", "", "", _money(found.cost))
     console.print(grid)
     if found.lines:
         _heading(console, "The arithmetic (money of the node hour x seconds held x share of the node)")
         for line in found.lines[: min(limit, 5)]:
-            console.print(Text.assemble("  ", _visible(f"{line.file}:{line.row}"), f": {line.arithmetic}"))
+            console.print(Text.assemble("  ", _visible(f"{_short(line.file)}:{line.row}"), f": {line.arithmetic}"))
         if rest or len(found.lines) > 5:
             console.print("All rows with their arithmetic: add --format json")
     console.print(

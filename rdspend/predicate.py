@@ -180,7 +180,7 @@ def columns_of(reads: Iterable[str]) -> tuple[str, ...]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.7)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

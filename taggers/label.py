@@ -161,9 +161,9 @@ class Label:
         gpu_time = "CAST(gpu_parts * coalesce(epoch_us(end_time) - epoch_us(start_time), 0) AS HUGEINT) AS gpu_time"
         unclear = self._own_text(jobs, words, gpu_time).filter(f"activity = '{UNCLEAR}' OR stage = '{UNCLEAR}'")
         found = (
-            unclear.project("place, list_sort(list_distinct(list_concat(purposes, stages))) AS said, gpu_time")
-            .aggregate("place, said, count(*) AS jobs, sum(gpu_time)", "place, said")
-            .order("jobs DESC, place, said")
+            unclear.project("place, list_sort(purposes) AS purposes, list_sort(stages) AS stages, gpu_time")
+            .aggregate("place, purposes, stages, count(*) AS jobs, sum(gpu_time)", "place, purposes, stages")
+            .order("jobs DESC, place, purposes, stages")
             .fetchall()
         )
         return tuple(_unknown(words, *row) for row in found) + _unmatched(jobs, self._rows(words))
@@ -172,9 +172,7 @@ class Label:
         for name, keys in (("keys", self.keys), ("fields", self.fields)):
             for key in keys:
                 if not KEY.fullmatch(key):
-                    raise ConfigError(
-                        f"taggers.label.{name}: found {key!r}; expected a word without blanks, = : , ; or quotes"
-                    )
+                    raise ConfigError(f"taggers.label.{name}: found {key!r}; expected a word without blanks, = : , ; or quotes")
         return _Words.of(self.spellings)
 
     def _rows(self, words: _Words) -> dict[_Target, _Row]:
@@ -197,9 +195,7 @@ class Label:
             f"{{rank: {rank}, place: {place}, kind: '{kind}', said: map_extract_value(labels, {place})}}"
             for rank, (place, kind) in enumerate(self._places(), start=FIRST_OWN_RANK)
         )
-        short = (
-            f"CASE WHEN length(said) > {LONGEST_EVIDENCE} THEN left(said, {LONGEST_EVIDENCE}) || '...' ELSE said END"
-        )
+        short = f"CASE WHEN length(said) > {LONGEST_EVIDENCE} THEN left(said, {LONGEST_EVIDENCE}) || '...' ELSE said END"
         by = "CASE WHEN kind <> 'free' AND who <> '' THEN ' by ' || who ELSE '' END"
         purposes, stages = _said_words("activity", self.keys), _said_words("stage", ["stage"])
         return (
@@ -209,9 +205,7 @@ class Label:
             .filter("trim(said) <> ''")
             .project(f"*, {purposes} AS purposes, {stages} AS stages")
             .filter("len(purposes) + len(stages) > 0")
-            .project(
-                f"*, {words.activity_sql('purposes')} AS activity, {words.stage_sql('purposes', 'stages')} AS stage"
-            )
+            .project(f"*, {words.activity_sql('purposes')} AS activity, {words.stage_sql('purposes', 'stages')} AS stage")
             .project(f"*, 'label ' || place || {by} || ': ' || {short} AS evidence")
         )
 
@@ -466,12 +460,16 @@ def _from_csv(jobs: Any, rows: Mapping[_Target, _Row]) -> Any:
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
-def _unknown(words: _Words, place: str, said: list[str], jobs: int, gpu_time: int) -> LabelFinding:
-    spellings = [*words.activities, *words.stages]
-    unknown = [word for word in said if word not in spellings]
-    why = f"unknown word '{unknown[0]}'{nearest(unknown[0], spellings)}" if unknown else "they contradict each other"
+def _unknown(words: _Words, place: str, purposes: list[str], stages: list[str], jobs: int, gpu_time: int) -> LabelFinding:
+    either = [*words.activities, *words.stages]
+    unknown = [(word, either) for word in purposes if word not in either]
+    unknown += [(word, list(words.stages)) for word in stages if word not in words.stages]
+    why = "they contradict each other"
+    if unknown:
+        why = f"unknown word '{unknown[0][0]}'{nearest(*unknown[0])}"
     hours = (Decimal(gpu_time) / GPU_HOUR).quantize(Decimal("0.001"))
-    detail = f"{jobs:,} jobs say {' and '.join(said)}: {why}; no tag"
+    said = " and ".join([*purposes, *(f"stage {word}" for word in stages)])
+    detail = f"{jobs:,} {'job says' if jobs == 1 else 'jobs say'} {said}: {why}; no tag"
     return LabelFinding(f"label {place}", "unknown_spelling", jobs, 0, hours, detail)
 
 

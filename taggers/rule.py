@@ -100,9 +100,7 @@ class Rule:
         counts += [f"count({column})" for column in columns_of(reads)]
         select = [f"{_first_true(rules)} AS rule", "count(*)", "sum(gpu_time)", *counts]
         rows = _columns(jobs, rules, gpu_time).aggregate(", ".join(select), "rule").fetchall()
-        return _findings(
-            rules, reads, [_Group(w, n, t, some[: len(rules)], some[len(rules) :]) for w, n, t, *some in rows]
-        )
+        return _findings(rules, reads, [_Group(w, n, t, some[: len(rules)], some[len(rules) :]) for w, n, t, *some in rows])
 
     def _rules(self) -> tuple[_Rule, ...]:
         starter = self.path is None if self.starter is None else self.starter
@@ -181,8 +179,7 @@ def _findings(rules: Sequence[_Rule], reads: Sequence[str], groups: Sequence[_Gr
     rest = by_winner.get(None, _Group(None, 0, 0, (), ()))
     total = sum((g.gpu_time for g in groups), 0)
     detail = (
-        f"no rule is true of {rest.jobs:,} of {jobs:,} jobs,"
-        f" {_gpu_hours(rest.gpu_time):,} of {_gpu_hours(total):,} GPU-hours"
+        f"no rule is true of {rest.jobs:,} of {jobs:,} jobs, {_gpu_hours(rest.gpu_time):,} of {_gpu_hours(total):,} GPU-hours"
     )
     return (*found, RuleFinding("no rule", "uncovered", rest.jobs, rest.jobs, _gpu_hours(rest.gpu_time), detail))
 

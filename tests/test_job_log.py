@@ -40,6 +40,8 @@ def collect(path: Path | str, *, window: Window = OCTOBER, **options: Any) -> di
         times = [name for name in relation.columns if columns[name].type == "timestamp"]
         rows = relation.project("* REPLACE (" + ", ".join(f"epoch_us({t}) AS {t}" for t in times) + ")").fetchall()
         found[delivery.table] = [dict(zip(relation.columns, row, strict=True)) for row in rows]
+        found[delivery.table].sort(key=lambda row: str(row.get("origin_file") or row["job_key"]))
+        found[delivery.table].sort(key=lambda row: (row.get("origin_row", 0), row.get("node", "")))
         found.setdefault("notes", []).extend({"kind": n[0], "detail": n[2], "rows": n[3]} for n in delivery.notes)
     return found
 
@@ -187,7 +189,7 @@ def test_a_log_without_nodes_lands_on_one_pool_node_a_gpu_type(jobs: Path) -> No
 def test_a_job_without_nodes_lands_on_the_pool_node_beside_a_nodes_file(jobs: Path) -> None:
     log = write(jobs, GOOD, GOOD.replace("1,ada", "2,ada").replace("n1", ""))
     found = collect(log, nodes=Location(FIXTURES / "nodes.csv"))
-    assert [n["node"] for n in found["nodes"]] == ["n1", "n2", "n3", "n3", "n4", "n5", "c1-h100"]
+    assert sorted(n["node"] for n in found["nodes"]) == ["c1-h100", "n1", "n2", "n3", "n3", "n4", "n5"]
     assert [p["node"] for p in found["placements"]] == ["n1", "c1-h100"]
 
 

@@ -150,9 +150,7 @@ def test_a_share_outside_the_denominator_is_null() -> None:
 
 
 def test_the_range_of_final_training_holds_all_unclassified() -> None:
-    document = json.loads(
-        to_json(build([cell("final_training", "2"), cell("evaluation", "5"), cell("unclassified", "1")]))
-    )
+    document = json.loads(to_json(build([cell("final_training", "2"), cell("evaluation", "5"), cell("unclassified", "1")])))
     assert document["final_training_range"] == {"share": "0.250000", "low": "0.250000", "high": "0.375000"}
 
 
@@ -319,9 +317,7 @@ def test_no_text_of_the_csv_starts_a_formula() -> None:
 
 
 def test_a_negative_amount_stays_a_number_in_the_csv() -> None:
-    assert [row["cost"] for row in csv.DictReader(io.StringIO(to_csv(build([cell("shared", "-5000")]))))] == [
-        "-5000.000000000"
-    ]
+    assert [row["cost"] for row in csv.DictReader(io.StringIO(to_csv(build([cell("shared", "-5000")]))))] == ["-5000.000000000"]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

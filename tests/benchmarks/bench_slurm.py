@@ -9,6 +9,7 @@ Needs root, since it starts its own Slurm. Nothing is replayed: sacct and the co
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import duckdb
 from servers.slurm.cluster import Cluster, running_cluster
 
 from collectors.slurm import FINAL_STATES, Slurm
@@ -27,9 +29,9 @@ STEP = timedelta(minutes=5)
 
 
 def clone(cluster: Cluster, jobs: int) -> None:
-    """Make `jobs` finished jobs of DAY out of a real one: 1 of 100 with a newline in its comment."""
-    cluster.run("sbatch", "--parsable", "--wait", "--account=infra", "--gres=gpu:2", "--chdir=/", "--output=/dev/null",
-                "--job-name=pretrain-7b-ablation", "--comment=run_id=r-0001 purpose=exploration", "--wrap", "sleep 2")  # fmt: skip
+    """Make `jobs` finished jobs of DAY out of a real one; the comment of 1 in 100 has a newline."""
+    options = ["--account=infra", "--gres=gpu:2", "--chdir=/", "--output=/dev/null", "--job-name=pretrain-7b-ablation"]
+    cluster.run("sbatch", "--wait", *options, "--comment=run_id=r-0001 purpose=exploration", "--wrap", "sleep 2")
     columns = cluster.sql(
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'slurm_acct_db' "
         "AND table_name = 'lab_job_table' AND column_name <> 'job_db_inx' ORDER BY ordinal_position"
@@ -55,14 +57,15 @@ def clone(cluster: Cluster, jobs: int) -> None:
     )
 
 
-def sacct_seconds(slurm: Slurm, to: Path, window: Window) -> float:
-    """Wall-clock seconds of sacct alone, with the question that the collector asks."""
+def sacct_seconds(slurm: Slurm, to: Path, window: Window) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of sacct alone, without slurmdbd's, with the question that the collector asks."""
     fields = ",".join([*slurm._fields(), "JobIDRaw"])
     start, end = (f"uts{int(t.timestamp())}" for t in (window.start, window.end))
     asked = ("-a", "-D", "-X", "-s", FINAL_STATES, "-S", start, "-E", end)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), os.times()
     slurm._run("sacct", *asked, "-P", "-n", "--noconvert", "--delimiter=\x1fabc", "-o", fields, to=to)
-    return time.perf_counter() - began
+    now = os.times()
+    return time.perf_counter() - began, now.children_user + now.children_system - cpu.children_user - cpu.children_system
 
 
 def own_seconds(slurm: Slurm, folder: Path, window: Window) -> tuple[float, float, int]:
@@ -72,19 +75,18 @@ def own_seconds(slurm: Slurm, folder: Path, window: Window) -> tuple[float, floa
         path = folder / f"{delivery.table}.parquet"
         delivery.rows.write_parquet(str(path))  # type: ignore[attr-defined]
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    import duckdb
-
     jobs = duckdb.read_parquet(str(folder / "jobs.parquet")).aggregate("count(*)").fetchall()[0][0]
     return cpu, wall, jobs
 
 
-def rows_of_a_day(slurm: Slurm, folder: Path) -> int:
-    """Rows that a day of 5-minute intervals reads; each asked again in full, the overlap of settle_seconds included."""
-    fields, rows = slurm._fields(), 0
+def rows_of_a_day(slurm: Slurm, folder: Path) -> tuple[int, int]:
+    """Rows that a day of 5-minute windows reads, overlaps included, and how many of them came in several lines."""
+    fields, rows, broken = slurm._fields(), 0, 0
     for n in range(int(timedelta(days=1) / STEP)):
         start = int((DAY + n * STEP).timestamp()) - slurm.settle_seconds
-        rows += slurm._sacct(fields, FINAL_STATES, start, int((DAY + (n + 1) * STEP).timestamp()), folder / "part").count
-    return rows
+        records = slurm._sacct(fields, FINAL_STATES, start, int((DAY + (n + 1) * STEP).timestamp()), folder / "part")
+        rows, broken = rows + records.count, broken + len(records.others)
+    return rows, broken
 
 
 def main() -> None:
@@ -96,21 +98,24 @@ def main() -> None:
         day = Window(DAY, DAY + timedelta(days=1))
         rounds = []
         for _ in range(3):
-            sacct = sacct_seconds(slurm, folder / "alone", day)
+            sacct, sacct_cpu = sacct_seconds(slurm, folder / "alone", day)
             cpu, wall, seen = own_seconds(slurm, folder, day)
             assert seen == jobs, f"{seen} of {jobs} jobs"
-            rounds.append((cpu / sacct, sacct, cpu, wall))
-        ratio, sacct, cpu, wall = sorted(rounds)[1]
+            rounds.append((cpu / sacct, sacct, sacct_cpu, cpu, wall))
+        ratio, sacct, sacct_cpu, cpu, wall = sorted(rounds)[1]
+        read, broken = rows_of_a_day(slurm, folder)
         print(
             json.dumps(
                 {
                     "jobs": jobs,
                     "sacct_megabytes": round((folder / "alone").stat().st_size / 1e6, 1),
                     "sacct_seconds": round(sacct, 2),
+                    "sacct_cpu_seconds": round(sacct_cpu, 2),
                     "own_cpu_seconds": round(cpu, 2),
                     "collect_wall_seconds": round(wall, 2),
                     "own_work_to_sacct": round(ratio, 2),
-                    "rows_read_per_finished_job": round(rows_of_a_day(slurm, folder) / jobs, 4),
+                    "rows_read_per_finished_job": round(read / jobs, 4),
+                    "records_broken_by_newlines": broken,
                 }
             )
         )

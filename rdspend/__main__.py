@@ -1,0 +1,5 @@
+"""`python -P -m rdspend` is the same as the console script."""
+
+from rdspend.cli import main
+
+main(prog_name="rdspend")
