@@ -113,6 +113,9 @@ BILLING_PERIOD_FOLDER = re.compile(r"(?:^|/)billing_period=(\d{4}-\d{2})/", re.I
 
 CHUNK_BYTES = 1 << 20
 
+# The tags of so many rows, of so many of the largest files, are parsed ahead, to so many distinct ones a file.
+SAMPLED_ROWS, SAMPLED_PARTS, KNOWN_TAGS = 200_000, 4, 20_000
+
 TYPES = {c.name: c.type for c in CHARGES.columns}
 NULLABLE = {c.name for c in CHARGES.columns if c.null is not None}
 
@@ -448,6 +451,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, scratch: str) -> None:
         f"temp_directory = {literal(scratch + '/duckdb')}",
         # Rows carry their number; keeping their order as well would hold back whole row groups in memory.
         "preserve_insertion_order = false",
+        # The bill streams past the known tags, however small its unknown size is guessed: never the other way round.
+        "disabled_optimizers = 'join_order,build_side_probe_side'",
     ):
         connection.execute(f"SET {setting}")
 
@@ -509,13 +514,14 @@ class Part:
         """SELECT of a Span's fields and, last, the BillingPeriod column that can't be read."""
         raw = self.raw
         money = [(c, _may_round(c, raw[c])) for c in ("billed_cost_nanos", "effective_cost_nanos")]
-        digits = ", ".join(
-            f"CASE WHEN {may} THEN {expression} END AS {name}_{c}"
+        parts = "".join(
+            f", CASE WHEN {may} THEN {expression} END AS {name}_{c}"
             for c, may in money
             for name, expression in _decimal_parts(c, raw[c]).items()
         )
-        rests = ", ".join(
-            f"{_exact(c, raw[c])} - CAST({_whole(c, raw[c])} AS DECIMAL(28, 0)) * 0.000000001 AS rest_{c}" for c, _ in money
+        rests = "".join(
+            f", CASE WHEN {may} THEN {_exact(c, raw[c])} - CAST({_whole(c)} AS DECIMAL(28, 0)) * 0.000000001 END AS rest_{c}"
+            for c, may in money
         )
         billed, effective = (f"rest_{c}" for c, _ in money)
         start, end = (_time(c, raw[c], self.assume_utc) for c in ("billing_period_start", "billing_period_end"))
@@ -528,7 +534,7 @@ class Part:
                 SELECT origin_file, billing_period_start, billing_period_end, billing_currency, COUNT(*) AS rows,
                        COUNT(*) FILTER (WHERE {billed} <> 0 OR {effective} <> 0) AS rounded_rows,
                        COALESCE(SUM({billed}), 0) AS billed, COALESCE(SUM({effective}), 0) AS effective
-                FROM (SELECT *, {rests} FROM (SELECT *, {digits} FROM ({self.rows()})))
+                FROM (SELECT *{rests} FROM (SELECT *{parts} FROM ({self.rows()})))
                 GROUP BY origin_file, billing_period_start, billing_period_end, billing_currency
             )
             ORDER BY ALL"""
@@ -548,7 +554,8 @@ class Part:
         taken = ", ".join(f"{_finished(c, raw[c]) if c in raw else _nothing(c)} AS {c}" for c in TAKEN)
         return (
             f"SELECT {literal(billing_month)} AS billing_period, origin_file, origin_row, 'billed' AS basis, {taken} "
-            f"FROM (SELECT *, {parts} FROM ({self.rows(one_line)}) {chosen})"
+            f"FROM (SELECT *, {parts} FROM ({self.rows(one_line)}) {chosen}) AS bill"
+            + (" LEFT JOIN known_tags ON bill.tags = known_tags.known_text" if raw.get("tags") == "VARCHAR" else "")
         )
 
     def _parts(self, column: str, kind: str) -> dict[str, str]:
@@ -578,20 +585,27 @@ def _short_double(column: str) -> str:
 
 
 def _decimal_parts(column: str, kind: str) -> dict[str, str]:
-    """A number as whole `digits` and decimal `places`, both in 64 bits; null where that needs more than 64 bits."""
+    """A number as whole `digits` and decimal `places` in 64 bits; where it may need more, or has an exponent, as `exact`."""
     text = column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"
     plain = f"CASE WHEN regexp_full_match({text}, '-?(\\d+(\\.\\d*)?|\\.\\d+)') THEN {text} END"
-    digits = f"TRY_CAST(replace({plain}, '.', '') AS BIGINT)"
-    places = f"CASE WHEN contains({text}, '.') THEN strlen({text}) - instr({text}, '.') ELSE 0 END"
+    parts = {
+        "digits": f"TRY_CAST(replace({plain}, '.', '') AS BIGINT)",
+        "places": f"CASE WHEN contains({text}, '.') THEN strlen({text}) - instr({text}, '.') ELSE 0 END",
+        "exact": f"CASE WHEN strlen({text}) > 18 OR contains({text}, 'e') OR contains({text}, 'E') THEN {exact(text)} END",
+    }
     if kind in ("DOUBLE", "FLOAT"):
         short = _short_double(column)
-        digits = f"CASE WHEN {short} THEN CAST(round({column} * 1e9) AS BIGINT) ELSE {digits} END"
-        places = f"CASE WHEN {short} THEN 9 ELSE {places} END"
-    elif kind != "VARCHAR":
-        digits = f"TRY_CAST(replace({text}, '.', '') AS BIGINT)"
-        scale = re.fullmatch(r"DECIMAL\(\d+,(\d+)\)", kind)
-        places = scale[1] if scale else "0"
-    return {"digits": digits, "places": places}
+        shorts = {"digits": f"CAST(round({column} * 1e9) AS BIGINT)", "places": "9", "exact": "NULL"}
+        return {name: f"CASE WHEN {short} THEN {shorts[name]} ELSE {parts[name]} END" for name in parts}
+    if kind != "VARCHAR":
+        parts["digits"], parts["places"] = f"TRY_CAST(replace({text}, '.', '') AS BIGINT)", str(_scale(kind))
+    return parts
+
+
+def _scale(kind: str) -> int:
+    """Decimal places of an exact type."""
+    decimal = re.fullmatch(r"DECIMAL\(\d+,(\d+)\)", kind)
+    return int(decimal[1]) if decimal else 0
 
 
 def _exact(column: str, kind: str) -> str:
@@ -600,17 +614,16 @@ def _exact(column: str, kind: str) -> str:
 
 def _may_round(column: str, kind: str) -> str:
     """False where a number surely has nine decimals at most; cheap."""
-    scale = re.fullmatch(r"DECIMAL\(\d+,(\d+)\)", kind)
-    if scale or kind.endswith("INT") or kind == "INTEGER":
-        return "true" if scale and int(scale[1]) > 9 else "false"
     if kind in ("DOUBLE", "FLOAT"):
         return f"NOT {_short_double(column)}"
-    return f"(strlen({column}) - instr({column}, '.') > 9 OR contains({column}, 'e') OR contains({column}, 'E'))"
+    if kind == "VARCHAR":
+        return f"(strlen({column}) - instr({column}, '.') > 9 OR contains({column}, 'e') OR contains({column}, 'E'))"
+    return "true" if _scale(kind) > 9 else "false"
 
 
-def _whole(column: str, kind: str) -> str:
+def _whole(column: str) -> str:
     """Nanos in BIGINT, rounded half to even, from digits and places; null where it is no number or none that fits."""
-    digits, places = f"digits_{column}", f"places_{column}"
+    digits, places, decimal = f"digits_{column}", f"places_{column}", f"exact_{column}"
     most = 9_000_000_000
     ten = "[" + ", ".join(str(10**n) for n in range(10)) + "]"
     cut = f"{ten}[{places} - 8]"
@@ -622,7 +635,7 @@ def _whole(column: str, kind: str) -> str:
             THEN {digits} * {ten}[10 - {places}]
         WHEN {places} BETWEEN 10 AND 18 AND {digits} IS NOT NULL
             THEN {quotient} + CASE WHEN {up} THEN CAST(sign({digits}) AS BIGINT) ELSE 0 END
-        WHEN {_exact(column, kind)} BETWEEN -{most} AND {most} THEN {nanos(_exact(column, kind))}
+        WHEN {decimal} BETWEEN -{most} AND {most} THEN {nanos(decimal)}
     END"""
 
 
@@ -659,14 +672,15 @@ def _finished(column: str, kind: str) -> str:
     """A column of charges, in its type; what can't be read stops the query."""
     match TYPES[column]:
         case "int64":
-            value, expected = _whole(column, kind), "a plain decimal number below 9e9 such as -1234.5678"
+            value, expected = _whole(column), "a plain decimal number below 9e9 such as -1234.5678"
         case "float64":
             number = f"TRY_CAST({column} AS DOUBLE)"
             value, expected = f"CASE WHEN isfinite({number}) THEN {number} END", "a number"
         case "timestamp":
             value, expected = f"time_{column}", ZONED
         case "map":
-            value, expected = _tags(column, kind), "a JSON object of tags, every key once"
+            known = "known_map, " if kind == "VARCHAR" else ""
+            value, expected = f"COALESCE({known}{_tags(column, kind)})", "a JSON object of tags, every key once"
         case _:
             return _finished_text(column, _text(column, kind))
     value = f"COALESCE({value}, {_refuse(column, expected)})"
@@ -717,7 +731,9 @@ class Bill:
             _check_columns(layout, file)
             alike.setdefault(layout if file.is_parquet else file, ([], layout))[0].append(file)
         parts = tuple(Part(tuple(some), layout, assume_utc) for some, layout in alike.values())
-        return cls(connection, parts, tuple(span for part in parts for span in _spans(connection, part)))
+        spans = tuple(span for part in parts for span in _spans(connection, part))
+        _know_tags(connection, parts)
+        return cls(connection, parts, spans)
 
     def has(self, billing_month: str) -> bool:
         """There are rows of it; or no rows at all, which is an answer for every month."""
@@ -752,6 +768,19 @@ class Bill:
         full = {s.file for s in self.spans}
         names = sorted(f.name for part in self.parts for f in part.files if f.name not in full)
         return [("empty_file", name, "it has a header and no row", 0) for name in names]
+
+
+def _know_tags(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+    """Parse the tags of some rows once: bills repeat them, and a join costs a tenth of parsing them again."""
+    connection.execute("CREATE TEMP TABLE known_tags (known_text VARCHAR, known_map MAP(VARCHAR, VARCHAR))")
+    texts = [part for part in parts if part.raw.get("tags") == "VARCHAR"]
+    largest = sorted(texts, key=lambda part: -max(f.local.stat().st_size for f in part.files))
+    for part in largest[:SAMPLED_PARTS]:
+        some = f"SELECT tags FROM ({part.rows()}) LIMIT {SAMPLED_ROWS}"
+        connection.execute(
+            f"INSERT INTO known_tags SELECT tags, {_tags('tags', 'VARCHAR')} FROM (SELECT DISTINCT tags FROM ({some})) "
+            f"WHERE tags NOT IN (SELECT known_text FROM known_tags) LIMIT {KNOWN_TAGS}"
+        )
 
 
 def _column_notes(rows: dict[Part, int]) -> list[tuple[str, str, str, int]]:

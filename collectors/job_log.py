@@ -597,8 +597,7 @@ def _instant(window_edge: object) -> str:
 def _in(window: Window) -> str:
     """Jobs that are open, ended in the window, or overlap it."""
     start, end = _instant(window.start), _instant(window.end)
-    begun = f"(end_time < {end} OR COALESCE(start_time, submit_time) < {end})"
-    return f"(end_time IS NULL OR (end_time >= {start} AND {begun}))"
+    return f"(end_time IS NULL OR (end_time >= {start} AND COALESCE(start_time, submit_time) < {end}))"
 
 
 def _jobs_sql(window: Window) -> str:

@@ -5,7 +5,7 @@
     bin_dir = "/opt/slurm/bin"             # optional: folder of the commands; else they are looked up on PATH
     slurm_conf = "/etc/slurm/slurm.conf"   # optional: sets SLURM_CONF
     timeout_seconds = 60                   # of each command
-    settle_seconds = 10                    # how late an accounting record may come, and how far clocks may differ
+    settle_seconds = 10                    # how late an accounting record may come; 6 or more
     gpu_tres = "gres/gpu"                  # the TRES that counts GPUs
     resource_id = "instance_id"            # what the bill calls a node: "instance_id" or "node_name"
 
@@ -37,8 +37,8 @@ new run with a new submit time. `job_id_raw` in the labels is the `SLURM_JOB_ID`
 differs.
 
 What it cannot see: which GPUs of a node a job held, and how an uneven job was spread over its nodes (GPUs, CPUs and
-memory are spread evenly, exactly, remainder to the first nodes); jobs that still wait; the comment of a job that still runs
-(Slurm stores it when the job ends; its submit line is there from the start); steps; batch scripts; what
+memory are spread evenly, exactly, remainder to the first nodes); jobs that still wait; the comment of a job that
+still runs (Slurm stores it when the job ends; its submit line is there from the start); steps; batch scripts; what
 part of its time a suspended job was stopped (it counts as running); runaway jobs (`sacctmgr show runawayjobs` names
 and mends them), which count as running; a MIG slice, which Slurm counts as one gres/gpu like a whole one; when a
 node without instance history appeared, and nodes that have left the configuration.
@@ -317,7 +317,7 @@ def split_records(path: Path, delimiter: str, width: int, command: str) -> Recor
                 begin = at + 1
                 broken.append(lines[at])
                 fields = b"".join(broken)[:-1].split(mark)
-                if len(fields) > width or (len(fields) == width and fields[0] != fields[-1]):
+                if len(fields) > width:
                     raise _unfit(command, records + 1, broken, width)
                 if len(fields) == width:
                     records += 1

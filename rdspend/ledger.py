@@ -90,10 +90,10 @@ class Landed:
 class Snapshot:
     """The tables as one run left them. Immutable; reading needs no lock."""
 
-    def __init__(self, root: Path, run: Run | None) -> None:
+    def __init__(self, root: Path, run: Run | None, known: dict[tuple[str, int], list[DataFile]] | None = None) -> None:
         self.root = root
         self.run = run
-        self._files: dict[str, list[DataFile]] = {}
+        self._known = {} if known is None else known
 
     @property
     def versions(self) -> Mapping[str, int]:
@@ -105,10 +105,12 @@ class Snapshot:
 
     def files(self, table: str) -> list[DataFile]:
         """The live files of a table in this snapshot."""
-        if table not in self._files:
-            version = self.versions.get(table)
-            self._files[table] = [] if version is None else live_files(DeltaTable(str(self.root / table), version=version))
-        return self._files[table]
+        version = self.versions.get(table)
+        if version is None:
+            return []
+        if (table, version) not in self._known:
+            self._known[table, version] = live_files(DeltaTable(str(self.root / table), version=version))
+        return self._known[table, version]
 
     def partitions(self, table: str, column: str) -> tuple[str, ...]:
         return tuple(sorted({f.partition[column] for f in self.files(table)}))
@@ -209,9 +211,10 @@ class Ledger:
                 raise LedgerLocked(f"ledger {str(self.root)!r} is being written by {holder}; try again when it is done") from error
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            writer = Writer(self.root, self.runs())
-            writer.put_back()
-            yield writer
+            with Engine(memory_limit="512MB", threads=1) as footers:
+                writer = Writer(self.root, self.runs(), footers)
+                writer.put_back()
+                yield writer
         finally:
             os.close(lock)
 
@@ -219,8 +222,10 @@ class Ledger:
 class Writer:
     """Lands deliveries. Made by `Ledger.writer`, under the lock."""
 
-    def __init__(self, root: Path, runs: Sequence[Run]) -> None:
+    def __init__(self, root: Path, runs: Sequence[Run], footers: Engine) -> None:
         self.root = root
+        self._footers = footers
+        self._known: dict[tuple[str, int], list[DataFile]] = {}
         self.last = runs[-1] if runs else None
         self.run = self.last.run + 1 if self.last else 1
         self.versions: dict[str, int] = dict(self.last.versions) if self.last else {}
@@ -228,6 +233,8 @@ class Writer:
 
     def put_back(self) -> None:
         """Undo what a killed run left behind: every table returns to the version that the newest run names."""
+        for staged in self.root.glob("*/.staged-*"):
+            _remove_tree(staged)
         for name in TABLES:
             path = self.root / name
             if name == RUNS.name or not DeltaTable.is_deltatable(str(path)):
@@ -255,7 +262,7 @@ class Writer:
     def snapshot(self) -> Snapshot:
         """The tables as they stand now, in this unfinished run."""
         run = Run(self.run, "", "", "ok", (), dict(self.versions), 0.0, 0.0)
-        return Snapshot(self.root, run)
+        return Snapshot(self.root, run, self._known)
 
     # --- landing ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +316,7 @@ class Writer:
         name = f"{uuid.uuid4().hex}.parquet"
         with disk_errors(staged), mapped_errors():
             relation.write_parquet(str(staged / name), compression="zstd", row_group_size=ROW_GROUP_ROWS)
-        found = _staged(staged / name, scope, table)
+        found = _staged(self._footers, staged / name, scope, table)
         return [found] if found.rows else []
 
     def _copy_partitioned(
@@ -325,7 +332,7 @@ class Writer:
             for column, value in values.items():
                 if not NAME.fullmatch(value):
                     raise ConfigError(f"{table.name}.{column}: found {value!r}; expected letters, digits, '_', '.' or '-'")
-            files.append(_staged(path, {**scope, **values}, table))
+            files.append(_staged(self._footers, path, {**scope, **values}, table))
         return files
 
     def _commit(
@@ -359,14 +366,16 @@ class Writer:
                 commit_properties=CommitProperties(custom_metadata={"rdspend.run": str(self.run)}),
             )
         after = DeltaTable(str(folder))
+        there = live_files(after)
         expected = ({f.path for f in before} - {f.path for f in removed}) | set(placed)
-        if _paths(after) != expected:
+        if {f.path for f in there} != expected:
             raise ConservationError(
-                f"{table.name}: the ledger holds {len(_paths(after))} files after a commit that should leave {len(expected)}; "
+                f"{table.name}: the ledger holds {len(there)} files after a commit that should leave {len(expected)}; "
                 "nothing of this run will be read"
             )
         self._sync(table.name, after.version(), placed)
         self.versions[table.name] = after.version()
+        self._known[table.name, after.version()] = there
         return Landed(sum(f.rows for f in staged), after.version(), tuple(placed))
 
     def _sync(self, table: str, version: int, placed: Iterable[str] = ()) -> None:
@@ -478,16 +487,16 @@ class _Staged:
     rows: int
 
 
-def _staged(path: Path, partition: Mapping[str, str], table: Table) -> _Staged:
+def _staged(engine: Engine, path: Path, partition: Mapping[str, str], table: Table) -> _Staged:
     """Rows of a staged file from its own footer, and no null where the schema says never."""
-    with Engine(memory_limit="512MB", threads=1) as engine:
-        rows = engine.rows(f"SELECT num_rows FROM parquet_file_metadata({literal(str(path))})")[0][0]
-        nulls = dict(
-            engine.rows(
-                "SELECT path_in_schema, CAST(sum(COALESCE(stats_null_count, 0)) AS BIGINT) "
-                f"FROM parquet_metadata({literal(str(path))}) GROUP BY ALL"
-            )
+    file = literal(str(path))
+    rows = engine.value(f"SELECT num_rows FROM parquet_file_metadata({file})")
+    nulls = dict(
+        engine.rows(
+            "SELECT path_in_schema, CAST(sum(COALESCE(stats_null_count, 0)) AS BIGINT) "
+            f"FROM parquet_metadata({file}) GROUP BY ALL"
         )
+    )
     for column in table.columns:
         if column.null is None and nulls.get(column.name):
             raise BadRecord(

@@ -16,6 +16,7 @@ import pytest
 from collectors.slurm import FIELDS, NEWER_FIELDS
 from rdspend.hostlist import expand
 from rdspend.lab import CLUSTER, SACCT_FIELDS, Size, write_benchmark, write_month
+from rdspend.lab.benchmark import FORMS
 from rdspend.predicate import check
 from rdspend.schema import ACTIVITIES, CHARGES, GPU_PARTS, JOBS, NODES, PLACEMENTS, STAGES
 
@@ -337,13 +338,14 @@ def test_accounting_text_holds_the_same_jobs_in_the_fields_that_slurm_is_asked_f
         assert (run["End"] == "Unknown") == (job["end_time"] == "")
 
 
-BENCHMARK = {"nodes": 100, "jobs": 3000, "hours": 48, "lines": 10_000, "seed": 3}
+def write_small_benchmark(folder: Path, oversubscribed: int = 0, forms: tuple[str, ...] = FORMS) -> None:
+    write_benchmark(folder, nodes=100, jobs=3000, hours=48, lines=10_000, seed=3, oversubscribed=oversubscribed, forms=forms)
 
 
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
-    write_benchmark(folder, **BENCHMARK, forms=("charges", "focus_parquet", "focus_csv"))
+    write_small_benchmark(folder)
     return folder
 
 
@@ -367,7 +369,7 @@ def test_a_benchmark_has_the_columns_of_the_schema_and_the_counts_asked_for(
 def test_a_benchmark_puts_no_gpu_under_two_jobs_unless_asked(
     benchmark: Path, tmp_path: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    write_benchmark(tmp_path, **BENCHMARK, oversubscribed=4)
+    write_small_benchmark(tmp_path, oversubscribed=4, forms=("charges",))
     found = []
     for folder in (benchmark, tmp_path):
         connection.execute(f"""
@@ -386,7 +388,7 @@ def test_a_benchmark_puts_no_gpu_under_two_jobs_unless_asked(
 
 
 def test_a_benchmark_is_the_same_bytes_again(benchmark: Path, tmp_path: Path) -> None:
-    write_benchmark(tmp_path, **BENCHMARK, forms=("charges", "focus_parquet", "focus_csv"))
+    write_small_benchmark(tmp_path)
     files = sorted(p.relative_to(benchmark) for p in benchmark.rglob("*") if p.is_file())
     assert len(files) == 7
     for file in files:

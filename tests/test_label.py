@@ -346,7 +346,7 @@ def test_check_lists_unknown_words_contradictions_and_labels_without_a_job(label
             "unknown_spelling",
             1,
             Decimal(8),
-            "1 job says eval and stage ablation: unknown word 'ablation'; no tag",
+            "1 job says eval and stage best: unknown word 'best'; no tag",
         ),
         ("label comment", "unknown_spelling", 1, Decimal(1), f"1 job says evalution and stage data: {unknown}"),
         (

@@ -160,6 +160,7 @@ def test_a_wrong_predicate_is_refused_with_the_place_the_piece_and_what_is_allow
         "current_user = 'x'",
         "pg_sleep(1) IS NULL",
         "system.main.lower(name) = 'x'",
+        "elsewhere.lower(name) = 'x'",
         "count(*) > 1",
         "sum(gpus) > 1",
         "row_number() OVER () = 1",

@@ -235,7 +235,7 @@ def _write_jobs(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         connection,
         f"""
         SELECT DISTINCT {literal(CLUSTER)} AS cluster, job_id, activity, stage, 'synthetic: ' || person AS who
-        FROM entry WHERE mix(job_number) % 2 = 0 AND activity = 'final_training' OR (NOT opaque AND mix(job_number * 31 + seed()) % 12 = 0)
+        FROM entry WHERE activity = 'final_training' OR (NOT opaque AND mix(job_number * 31 + seed()) % 12 = 0)
         ORDER BY job_id
         """,
         folder / "labels.csv",

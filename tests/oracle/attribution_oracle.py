@@ -364,12 +364,7 @@ class _Run:
         runs = sorted((j for j in self.world.jobs if j.resource_id == charge.resource_id), key=lambda j: j.job_key)
         spans = [(job, *self.run_span(job, charge)) for job in runs]
         held = sorted(
-            (
-                (day, job.job_key, job.cluster, seconds)
-                for job, a, b in spans
-                if a < b
-                for day, seconds in slots(a, b, DAY)
-            ),
+            ((day, job.job_key, job.cluster, seconds) for job, a, b in spans if a < b for day, seconds in slots(a, b, DAY)),
         )
         if not held:
             last = max(runs, key=lambda job: (-inf if job.start is None else job.start, job.job_key))
@@ -435,9 +430,7 @@ class _Run:
         start, end = up_spans(record, hour * HOUR, (hour + 1) * HOUR)
         placed = self.occupied(record, start, end)
         return list(
-            self.of_known_capacity(record, placed, end - start)
-            if record.gpus is not None
-            else of_unknown_capacity(placed)
+            self.of_known_capacity(record, placed, end - start) if record.gpus is not None else of_unknown_capacity(placed)
         )
 
     def occupied(self, record: Node, start: int, end: int) -> list[tuple[Placement, int, int]]:

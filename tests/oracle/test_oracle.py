@@ -60,9 +60,7 @@ def split(answer: Answer) -> dict[str, int]:
 
 
 def by_day(answer: Answer, name: str) -> dict[str, int]:
-    return {
-        k.day: e for k, (e, _) in sorted(answer.cut.items(), key=lambda i: i[0].day) if name in (k.job_key, k.bucket)
-    }
+    return {k.day: e for k, (e, _) in sorted(answer.cut.items(), key=lambda i: i[0].day) if name in (k.job_key, k.bucket)}
 
 
 # --- cutting ----------------------------------------------------------------------------------------------------------
@@ -192,9 +190,7 @@ def test_the_gpu_rule_shares_by_gpu_parts() -> None:
 
 
 def test_a_node_without_gpus_is_shared_by_cpus() -> None:
-    answer = attribute(
-        world(charges=(bill(960),), nodes=(node(gpus=0, cpus=96),), placements=(placed("j", 0, cpus=7),))
-    )
+    answer = attribute(world(charges=(bill(960),), nodes=(node(gpus=0, cpus=96),), placements=(placed("j", 0, cpus=7),)))
     assert split(answer) == {"j": 70, "idle": 890}
 
 
@@ -221,9 +217,7 @@ def test_an_oversubscribed_node_is_rescaled_only_while_it_is_oversubscribed() ->
 
 
 def test_a_job_larger_than_its_node_takes_the_node_and_no_more() -> None:
-    assert split(attribute(world(charges=(bill(1200),), nodes=(node(gpus=4),), placements=(placed("j", 8),)))) == {
-        "j": 1200
-    }
+    assert split(attribute(world(charges=(bill(1200),), nodes=(node(gpus=4),), placements=(placed("j", 8),)))) == {"j": 1200}
 
 
 def test_one_job_after_the_other_does_not_oversubscribe_a_node() -> None:
@@ -245,9 +239,7 @@ def test_on_a_node_of_unknown_capacity_the_occupied_take_all_and_an_empty_hour_i
 
 def test_a_job_that_still_runs_is_charged_up_to_now() -> None:
     now = NOON + 900
-    assert split(
-        attribute(world(now=now, charges=(bill(400),), nodes=(node(),), placements=(placed("j", 8, end=None),)))
-    ) == {
+    assert split(attribute(world(now=now, charges=(bill(400),), nodes=(node(),), placements=(placed("j", 8, end=None),)))) == {
         "j": 100,
         "idle": 300,
     }
@@ -289,9 +281,7 @@ ONE_HOUR = node(start=NOON, end=NOON + HOUR, gpu_type="H100", instance_type="p5"
 def test_an_hour_without_a_bill_is_estimated_and_an_hour_with_one_is_not() -> None:
     nodes = (replace(ONE_HOUR, end=NOON + 2 * HOUR),)
     rates = (rate(gpu_type="H100", price_per_gpu_hour=10),)
-    answer = attribute(
-        world(charges=(bill(7),), nodes=nodes, placements=(placed("j", 4, end=NOON + 2 * HOUR),), rates=rates)
-    )
+    answer = attribute(world(charges=(bill(7),), nodes=nodes, placements=(placed("j", 4, end=NOON + 2 * HOUR),), rates=rates))
     assert {(k.source, k.basis, k.job_key): e for k, (e, _) in answer.cut.items()} == {
         ("aws", "billed", "j"): 3,
         ("aws", "billed", None): 4,

@@ -12,7 +12,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
-
 from oracle.attribution_oracle import DAY, HOUR, PARTS_OF_A_GPU, Charge, Job, Node, Placement, Rate, World, month_span
 
 DAYS = 3
@@ -74,8 +73,8 @@ def node_records(draw: st.DrawFn, number: int, clusters: list[str]) -> list[Node
     """One node's records. Its kind stays: GPUs known, unknown, or none; a pool is of one kind."""
     kind = draw(st.sampled_from(["gpu", "gpu", "gpu", "unknown", "cpu"]))
     cluster, name = draw(st.sampled_from(clusters)), f"n{number}"
-    pool = {"gpu": "pool-known", "unknown": "pool-unknown", "cpu": None}[kind]
-    in_pool = pool is not None and draw(st.booleans())
+    pool = {"gpu": "pool-known", "unknown": "pool-unknown", "cpu": draw(st.sampled_from(["pool-known", "pool-cpu"]))}[kind]
+    in_pool = draw(st.booleans())
     gpus = {"gpu": draw(st.sampled_from([1, 2, 4, 8])), "unknown": None, "cpu": 0}[kind]
     cpus = {"gpu": draw(st.sampled_from([None, 32, 7])), "unknown": None, "cpu": 48}[kind]
     resources = [f"i-{number}", f"i-{number}b", f"i-{max(number - 1, 0)}", None]
@@ -158,9 +157,7 @@ def periods(draw: st.DrawFn) -> list[tuple[int, int]]:
     if kind == "any":
         return [draw(spans())]
     length = HOUR if kind == "hours" else DAY
-    first = draw(
-        st.integers(START // length, END // length - 1) if kind == "days" else st.integers(*(b // HOUR for b in BUSY))
-    )
+    first = draw(st.integers(START // length, END // length - 1) if kind == "days" else st.integers(*(b // HOUR for b in BUSY)))
     steps = draw(st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True))
     return [((first + step) * length, (first + step + 1) * length) for step in sorted(steps)]
 
@@ -234,9 +231,7 @@ def rates(draw: st.DrawFn) -> list[Rate]:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     clusters = draw(st.sampled_from([["a"], ["a"], ["a", "b"]]))
-    nodes = [
-        r for number in range(draw(st.sampled_from([1, 1, 2, 3, 4]))) for r in draw(node_records(number, clusters))
-    ]
+    nodes = [r for number in range(draw(st.sampled_from([1, 1, 2, 3, 4]))) for r in draw(node_records(number, clusters))]
     jobs, placements = draw(jobs_and_placements(nodes, clusters))
     return World(
         now=draw(st.one_of(instants(), instants(START + DAY, END + DAY))),

@@ -1,0 +1,1 @@
+"""Plugins for rdspend from a package of their own."""
