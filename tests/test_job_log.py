@@ -316,6 +316,12 @@ def test_an_expression_reads_numbers_as_numbers_and_text_as_text(jobs: Path, gpu
     assert collect(jobs, columns={"gpus": gpus})["jobs"][0]["gpu_parts"] == expected
 
 
+def test_a_whole_number_in_an_expression_is_exact(jobs: Path) -> None:
+    columns = {"job_id": "'run-' || number || '-' || kind"}
+    write(jobs, "9007199254740993,2,2026-10-01T01:00:00Z,,1", header="number,kind,start_time,end_time,gpus")
+    assert collect(jobs, columns=columns)["jobs"][0]["job_id"] == "run-9007199254740993-2"
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [

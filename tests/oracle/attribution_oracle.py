@@ -158,7 +158,7 @@ class PoolError(Exception):
 
 @dataclass
 class Answer:
-    """`cut`, `exact` and `pieces` by Key, `bills` and `exact_bills` by Bill, nodes whose shares summed to more than 1."""
+    """`cut`, `exact` and `pieces` by Key, `bills` by Bill, and the nodes on which shares had to be rescaled."""
 
     cut: dict[Key, tuple[int, int]] = field(default_factory=dict)
     exact: dict[Key, Money] = field(default_factory=dict)
@@ -174,10 +174,10 @@ def attribute(world: World) -> Answer:
         for month in world.months:
             run.attribute_month(month)
     return Answer(
-        cut={key: (int(e), int(b)) for key, (e, b) in cutting.money.items() if (e, b) != (0, 0)},
-        exact={key: (e, b) for key, (e, b) in rational.money.items() if (e, b) != (0, 0)},
+        cut={key: (int(e), int(b)) for key, (e, b) in cutting.money.items() if e or b},
+        exact={key: (e, b) for key, (e, b) in rational.money.items() if e or b},
         pieces=dict(cutting.pieces),
-        bills={bill: (int(e), int(b)) for bill, (e, b) in cutting.bills.items() if (e, b) != (0, 0)},
+        bills={bill: (int(e), int(b)) for bill, (e, b) in cutting.bills.items() if e or b},
         oversubscribed=cutting.oversubscribed,
     )
 
@@ -220,7 +220,7 @@ def life(record: Node) -> tuple[float, float]:
     return (-inf if record.start is None else record.start, inf if record.end is None else record.end)
 
 
-def up_spans(record: Node, start: int, end: int) -> tuple[int, int]:
+def alive(record: Node, start: int, end: int) -> tuple[int, int]:
     """The record's life clipped to [start, end); empty when the second is not above the first."""
     born, gone = life(record)
     return int(max(born, start)), int(min(gone, end))
@@ -360,7 +360,7 @@ class _Run:
             self.give(Key(*bill, day_of(day * DAY), cluster, job, bucket), (effective, billed), 1)
 
     def to_runs(self, charge: Charge, bill: Bill, amounts: Money) -> None:
-        """To the runs of the job, by the seconds that each overlaps the period, day by day; none does: to the latest-started."""
+        """To the runs of the job by the seconds each overlaps the period, day by day; none does: to the latest-started."""
         runs = sorted((j for j in self.world.jobs if j.resource_id == charge.resource_id), key=lambda j: j.job_key)
         spans = [(job, *self.run_span(job, charge)) for job in runs]
         held = sorted(
@@ -397,7 +397,7 @@ class _Run:
         found = [
             (hour, record, capacity[id(record)] * seconds)
             for record in records
-            for hour, seconds in slots(*up_spans(record, charge.start, charge.end), HOUR)
+            for hour, seconds in slots(*alive(record, charge.start, charge.end), HOUR)
         ]
         return sorted((f for f in found if f[2]), key=lambda f: (f[0], f[1].cluster, f[1].node, life(f[1])))
 
@@ -427,7 +427,7 @@ class _Run:
         self.give(Key(*bill, day, record.cluster, None, "idle"), left, cuts)
 
     def find_takes(self, record: Node, hour: int) -> list[Take]:
-        start, end = up_spans(record, hour * HOUR, (hour + 1) * HOUR)
+        start, end = alive(record, hour * HOUR, (hour + 1) * HOUR)
         placed = self.occupied(record, start, end)
         return list(
             self.of_known_capacity(record, placed, end - start) if record.gpus is not None else of_unknown_capacity(placed)
@@ -466,7 +466,7 @@ class _Run:
         start, end = month_span(month)
         for record in self.world.nodes:
             runs: list[tuple[Rate, list[tuple[int, int]]]] = []
-            for hour, seconds in slots(*up_spans(record, start, min(end, self.world.now)), HOUR):
+            for hour, seconds in slots(*alive(record, start, min(end, self.world.now)), HOUR):
                 if (record, hour) in self.billed_hours or not seconds:
                     continue
                 rate = choose_rate(self.world.rates, record, hour * HOUR)
@@ -490,7 +490,7 @@ class _Run:
             self.price(month, rate, record, held, Fraction(rate.price_per_gpu_hour, HOUR * PARTS_OF_A_GPU))
 
     def part_seconds(self, record: Node, hour: int) -> int:
-        start, end = up_spans(record, hour * HOUR, min((hour + 1) * HOUR, self.world.now))
+        start, end = alive(record, hour * HOUR, min((hour + 1) * HOUR, self.world.now))
         return sum((last - first) * p.gpu_parts for p, first, last in self.occupied(record, start, end))
 
     def price(self, month: str, rate: Rate, record: Node, hours: list[tuple[int, int]], each: Fraction) -> None:

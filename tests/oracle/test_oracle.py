@@ -115,6 +115,12 @@ def test_a_charge_that_no_run_overlaps_goes_to_the_run_that_started_last() -> No
     assert split(attribute(world(charges=(bill(101, "arn"),), jobs=jobs))) == {"late": 101}
 
 
+def test_a_jobs_own_charge_falls_on_the_days_it_ran() -> None:
+    jobs = (Job("j", "c", MIDNIGHT + 18 * HOUR, MIDNIGHT + 42 * HOUR, "arn"),)
+    answer = attribute(world(charges=(bill(100, "arn", start=MIDNIGHT - DAY, seconds=9 * DAY),), jobs=jobs))
+    assert by_day(answer, "j") == {"2026-10-07": 25, "2026-10-08": 75}
+
+
 def test_shared_money_goes_by_day_evenly_over_its_period() -> None:
     answer = attribute(world(charges=(bill(100, None, start=MIDNIGHT + 23 * HOUR, seconds=3 * HOUR),)))
     assert by_day(answer, "shared") == {"2026-10-07": 33, "2026-10-08": 67}
@@ -152,6 +158,20 @@ def test_a_charge_of_half_an_hour_lies_on_the_whole_hour_the_node_was_up() -> No
         world(charges=(bill(100, seconds=1800),), nodes=(node(),), placements=(placed("j", 8, start=NOON + 1800),))
     )
     assert split(answer) == {"j": 50, "idle": 50}
+
+
+def test_money_of_a_resource_reaches_only_who_ran_while_the_node_was_it() -> None:
+    nodes = (node(end=NOON + 1200), node(start=NOON + 1200, resource_id="i-2"))
+    placements = (placed("before", 4, end=NOON + 600), placed("after", 8, start=NOON + 1200))
+    charges = (bill(100), bill(1000, "i-2", start=NOON + 1200, seconds=2400, row=2))
+    answer = attribute(world(charges=charges, nodes=nodes, placements=placements))
+    assert split(answer) == {"before": 25, "after": 1000, "idle": 75}
+
+
+def test_a_pool_without_gpus_is_spread_by_time_up_alone() -> None:
+    nodes = tuple(node(node=name, resource_id=None, pool="p", gpus=0, cpus=4) for name in ("x", "y"))
+    placements = (placed("j", 0, node="x", cpus=4),)
+    assert split(attribute(world(charges=(bill(100, "p"),), nodes=nodes, placements=placements))) == {"j": 50, "idle": 50}
 
 
 def test_a_pool_is_spread_over_its_nodes_by_capacity_and_time_up() -> None:

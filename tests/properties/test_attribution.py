@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -53,6 +54,15 @@ def fill(connection: duckdb.DuckDBPyConnection, table: schema.Table, rows: Itera
     if values:
         marks = ", ".join(f"({', '.join('?' * len(table.columns))})" for _ in values)
         connection.execute(f"INSERT INTO {table.name} VALUES {marks}", [value for row in values for value in row])
+
+
+@contextmanager
+def filled(world: World) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own with the world in it."""
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        tables(connection, world)
+        yield connection
 
 
 def tables(connection: duckdb.DuckDBPyConnection, world: World) -> None:
@@ -165,9 +175,7 @@ def engine_attributions(world: World) -> Attributions:
     """What the engine makes of the world: a call attributes all charges, and estimates one month."""
     found: Attributions = {}
     for month in world.months if world.rates else world.months[:1]:
-        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            tables(connection, world)
+        with filled(world) as connection:
             attribute(connection, month, world.now, world.share_rule)
             rows = {Key(*row[:8]): (row[8], row[9]) for row in connection.execute(READ).fetchall()}
         again = {key: amounts for key, amounts in rows.items() if key.basis == "billed"}
@@ -324,6 +332,16 @@ def test_an_hour_without_exactly_one_price_is_refused_by_both(rates: tuple[Rate,
         oracle.attribute(world)
     with pytest.raises(ConfigError, match="'n0'"):
         engine_attributions(world)
+
+
+def test_rescaled_nodes_are_findings_and_nodes_that_are_full_are_not() -> None:
+    full = (replace(ALL_DAY, end=START + HOUR), replace(ALL_DAY, start=START + HOUR))
+    twice = (replace(ALL_DAY, end=START + HOUR + 1), replace(ALL_DAY, start=START + HOUR))
+    for placements, found in ((full, []), (twice, ["a/n0"])):
+        world = small(charges=(bill(0, 5 * HOUR),), nodes=(replace(NODE, gpus=1),), placements=placements)
+        with filled(world) as connection:
+            findings = attribute(connection, "2026-09", world.now).findings
+        assert [f.subject for f in findings if f.kind == "oversubscribed_node"] == found
 
 
 @pytest.mark.parametrize("cluster", ["a", "b"])
