@@ -29,6 +29,7 @@ SHARE_RULES: tuple[ShareRule, ...] = ("gpu", "cpu", "dominant")
 # Whole seconds well outside of any bill, far enough from the edge of BIGINT to be subtracted.
 EARLIEST, LATEST = -10**11, 10**11
 DOMINANT_PARTS = 10**9
+SECONDS_PER_DAY = 86_400
 INT64_MAX = 2**63 - 1
 HOURS = range(24)
 
@@ -100,7 +101,7 @@ def attribute(
     _refuse_mixed_pools(engine)
     engine.run("resource")
     progress("bill to node hours")
-    spread = _node_hours(engine)
+    spread = _node_days(engine)
     window = _money_window(engine, times)
     progress("placements")
     num, den = share_of_node(share_rule)
@@ -111,7 +112,7 @@ def attribute(
     _estimate(engine, times, priced_clusters)
     progress("money to jobs")
     _job_days(engine)
-    engine.run("attributions", spread_too=_SPREAD_DAYS if spread else "")
+    engine.run("attributions", spread_too=_SPREAD_DAYS if spread else "", **UNPACKED)
     engine.run("occupancy", times)
     closings = _close(engine)
     return Attributed(closings, tuple(_findings(engine, window)))
@@ -135,9 +136,6 @@ NEEDS_SPREADING = """NOT (
     ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND s // 86400 = (e - 1) // 86400)
     OR (NOT unused AND COALESCE(route = 2, false) AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600)
 )"""
-_SPREAD_NODES = """SELECT k, n, h, CAST(sum(effective) AS BIGINT) AS effective, CAST(sum(billed) AS BIGINT) AS billed FROM (
-SELECT k, n, h, effective, billed FROM spread_node
-UNION ALL"""
 _SPREAD_DAYS = """UNION ALL
     SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' ELSE 'node' END, d, j, cluster,
         CASE class WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' WHEN 6 THEN 'idle' END,
@@ -145,31 +143,74 @@ _SPREAD_DAYS = """UNION ALL
     FROM spread_day"""
 
 
-def _node_hours(engine: Engine) -> bool:
+def _node_days(engine: Engine) -> bool:
     """The bill's pass. True when some lines had to be spread one by one."""
     engine.run("line_key")
     keys = engine.value("SELECT count(*) FROM line_key")
     joined = "(SELECT c.*, line_key.k AS k FROM charges AS c JOIN line_key USING (source, billing_period, billing_currency, basis))"
     source, key = ("charges", "1") if keys <= 1 else (joined, "k")
-    engine.run("slot", key=key, charges=source)
+    engine.run("slot", key=key, charges=source, packed=_packed("effective_cost_nanos", "billed_cost_nanos"), hours=_by_hour("h"))
     engine.run("charge_sum", key=key, charges=source)
+    billed = f"SELECT k, what AS n, d, v, {_names('v')} FROM slot WHERE class = 2"
     spread = bool(engine.value("SELECT count(*) FROM slot WHERE class = 9"))
     if spread:
         engine.run("spread_line", key=key, charges=source, which=NEEDS_SPREADING)
         engine.run("spread_node")
         engine.run("spread_day")
-        engine.run("node_hour", spread_too=_SPREAD_NODES, end=") GROUP BY k, n, h")
+        _collect_days(engine, billed, "spread_node")
     else:
-        engine.run("node_hour", spread_too="", end="")
+        engine.execute(f"CREATE OR REPLACE TEMP VIEW node_day AS {billed}")
+    engine.run("node_hour", all_hours=_names("v"), **UNPACKED)
     return spread
 
 
+def _collect_days(engine: Engine, known: str, hour_rows: str) -> None:
+    """Rows by the hour added to the node days known so far."""
+    sums = ", ".join(f"sum(v{i}) AS v{i}" for i in HOURS)
+    packed = _packed("effective", "billed")
+    engine.run("node_day", known=known, hour_rows=hour_rows, sums=sums, hours=_by_hour("hour"), packed=packed)
+
+
+# Two sums in one: effective money in the low 64 bits, billed minus effective above. HUGEINT's // cuts toward zero, so that a difference
+# below zero has to be rounded down by hand.
+PACK = 2**64
+
+
+def _packed(effective: str, billed: str) -> str:
+    return f"(CAST({effective} AS HUGEINT) + (CAST({billed} AS HUGEINT) - {effective}) * {PACK})"
+
+
+def _difference(v: str) -> str:
+    """Billed minus effective money of a packed sum."""
+    shifted = f"({v} + {PACK // 2})"
+    return f"(CASE WHEN {shifted} >= 0 THEN {shifted} // {PACK} ELSE -(({PACK - 1} - {shifted}) // {PACK}) END)"
+
+
+def _effective(v: str) -> str:
+    return f"CAST({v} - {_difference(v)} * {PACK} AS BIGINT)"
+
+
+def _billed(v: str) -> str:
+    return f"CAST({v} - {_difference(v)} * {PACK - 1} AS BIGINT)"
+
+
+UNPACKED: dict[str, Any] = {"effective": _effective("v"), "billed": _billed("v")}
+
+
+def _by_hour(column: str) -> str:
+    return ",\n    ".join(f"sum(v) FILTER ({column} = {i}) AS v{i}" for i in HOURS)
+
+
+def _names(prefix: str) -> str:
+    return ", ".join(f"{prefix}{i}" for i in HOURS)
+
+
 def _money_window(engine: Engine, times: dict[str, int]) -> dict[str, int]:
-    """The month, widened to every hour a bill speaks of: a correction may pay for an hour of another month."""
-    low, high = engine.rows("SELECT min(h), max(h) FROM node_hour")[0]
+    """The month, widened to every day a bill speaks of: a correction may pay for an hour of another month."""
+    low, high = engine.rows("SELECT min(d), max(d) FROM node_day")[0]
     if low is None:
         return times
-    first, last = int(low) * SECONDS_PER_HOUR, (int(high) + 1) * SECONDS_PER_HOUR
+    first, last = int(low) * SECONDS_PER_DAY, (int(high) + 1) * SECONDS_PER_DAY
     return times | {"first": min(times["first"], first), "last": max(times["last"], last)}
 
 
@@ -213,6 +254,9 @@ def _estimate(engine: Engine, times: dict[str, int], clusters: Sequence[str] | N
         "(SELECT DISTINCT source, billing_period, currency, 'estimated' AS basis FROM estimate)"
     )
     engine.run("estimate_hour")
+    engine.execute("CREATE OR REPLACE TEMP TABLE billed_day AS SELECT * FROM node_day")
+    engine.execute("DROP VIEW IF EXISTS node_day" if _is_view(engine, "node_day") else "DROP TABLE node_day")
+    _collect_days(engine, "SELECT * FROM billed_day", "estimate_hour")
     engine.execute(
         "INSERT INTO charge_sum SELECT k, CAST(sum(cost) AS HUGEINT), CAST(sum(cost) AS HUGEINT) FROM estimate "
         "JOIN (SELECT k, source, billing_period, billing_currency AS currency FROM line_key WHERE basis = 'estimated') AS key "
@@ -243,12 +287,6 @@ def _refuse_unpriced(engine: Engine) -> None:
         )
 
 
-def _hours(column: str, prefix: str) -> str:
-    return ",\n    ".join(
-        f"CAST(sum(CASE WHEN h % 24 = {i} THEN {column} ELSE 0 END) AS BIGINT) AS {prefix}{i}" for i in HOURS
-    )
-
-
 def _taken(prefix: str, wide: bool) -> str:
     """Sum over a day's hours of money x seconds held x share, each cut to whole nanos."""
     money = f"CAST({prefix}{{i}} AS HUGEINT)" if wide else f"{prefix}{{i}}"
@@ -258,14 +296,15 @@ def _taken(prefix: str, wide: bool) -> str:
 
 
 def _job_days(engine: Engine) -> None:
-    engine.run("node_day", hours=_hours("effective", "c"))
+    differs = " OR ".join(f"COALESCE({_difference(f'v{i}')} <> 0, false)" for i in HOURS)
+    engine.run("whole_day", differs=differs, hours=_columns(_effective))
     engine.run("piece_day")
     wide = _wide(engine)
     engine.run("job_day_whole", taken=_taken("c", wide))
-    engine.run("ragged_hour")
+    engine.run("ragged_hour", all_hours=_names("v"), **UNPACKED)
     parts = ["SELECT k, j, d, effective, billed FROM job_day_whole"]
-    if engine.value("SELECT count(*) FROM node_day WHERE differs"):
-        engine.run("node_day_billed", hours=_hours("billed", "c"))
+    if engine.value("SELECT count(*) FROM whole_day WHERE differs"):
+        engine.run("whole_day_billed", hours=_columns(_billed))
         engine.run("job_day_billed", taken=_taken("c", wide))
         parts.append("SELECT k, j, d, 0 AS effective, billed FROM job_day_billed")
     if engine.value("SELECT count(*) FROM ragged_hour"):
@@ -275,11 +314,20 @@ def _job_days(engine: Engine) -> None:
     engine.run("job_day", parts="\n    UNION ALL\n    ".join(parts))
 
 
+def _columns(unpacked: Callable[[str], str]) -> str:
+    return ",\n    ".join(f"COALESCE({unpacked(f'v{i}')}, 0) AS c{i}" for i in HOURS)
+
+
+def _is_view(engine: Engine, name: str) -> bool:
+    return bool(engine.value("SELECT count(*) FROM duckdb_views() WHERE view_name = ?", [name]))
+
+
 def _wide(engine: Engine) -> bool:
     """Whether money x seconds x share may pass 64 bits; DuckDB would refuse, not wrap, but it should not come to that."""
-    money = engine.value("SELECT greatest(max(abs(effective)), max(abs(billed)), 0) FROM node_hour") or 0
+    # The money of a whole day bounds none of its hours when credits are among them, so each hour counts.
+    hours = ", ".join(f"abs({money(f'v{i}')})" for i in HOURS for money in (_effective, _billed))
+    money = engine.value(f"SELECT max(greatest({hours})) FROM node_day") or 0
     share = engine.value("SELECT greatest(max(num), 1) FROM piece_day") or 1
-    # A node hour is the sum of several lines, and so is a node day's hour: both are already summed here.
     return int(money) * SECONDS_PER_HOUR * int(share) > INT64_MAX
 
 

@@ -103,7 +103,7 @@ def notes(path: Path, window: Window = OCTOBER) -> list[tuple[str, str, str, int
 
 
 def test_the_real_sample_keeps_its_total_and_says_what_rounding_took() -> None:
-    lines = list(csv.DictReader(SAMPLE.open(newline="")))
+    lines = list(csv.DictReader(io.StringIO(SAMPLE.read_text(), newline="")))
     rests = {"billed": Decimal(0), "effective": Decimal(0)}
     got = {"billed": 0, "effective": 0}
     for delivery in Focus(Location(SAMPLE), assume_utc=True).collect(AUTUMN_2024):
@@ -182,6 +182,16 @@ def test_every_row_names_its_file_and_its_row_also_after_a_line_break_in_a_value
         (str(path), 2, "two\nlines"),
         (str(path), 3, "c"),
     ]
+
+
+def test_rows_of_a_large_file_are_each_delivered_once_with_their_number(tmp_path: Path) -> None:
+    columns = ", ".join(f"'{value}' AS \"{name}\"" for name, value in LINE.items() if name != "ResourceId")
+    path = tmp_path / "bill.csv"
+    duckdb.connect().execute(f"COPY (SELECT {columns}, i AS ResourceId FROM range(1, 250001) AS t(i)) TO '{path}' (FORMAT csv)")
+    checks = ("COUNT(*)", "COUNT(DISTINCT origin_row)", "COUNT(*) FILTER (WHERE CAST(origin_row AS VARCHAR) <> resource_id)")
+    with closing(Focus(Location(path)).collect(OCTOBER)) as deliveries:
+        for delivery in deliveries:
+            assert delivery.rows.aggregate(", ".join(checks)).fetchall() == [(250_000, 250_000, 0)]  # type: ignore[attr-defined]
 
 
 def test_rows_of_parquet_files_are_counted_file_by_file(tmp_path: Path) -> None:
@@ -317,16 +327,17 @@ MONEY = {
 }
 
 
-@pytest.mark.parametrize(("written", "nanos"), MONEY.items())
-def test_a_cost_becomes_whole_nanos_half_to_even(tmp_path: Path, written: str, nanos: int) -> None:
-    assert collect(bill(tmp_path, {"BilledCost": written}), "billed_cost_nanos") == [(nanos,)]
+def test_a_cost_becomes_whole_nanos_half_to_even(tmp_path: Path) -> None:
+    path = bill(tmp_path, *({"BilledCost": written, "ResourceId": written} for written in MONEY))
+    assert dict(collect(path, "resource_id", "billed_cost_nanos")) == MONEY
 
 
 WRONG = ["12,3", "$5", "+1", " 1", "1 ", "1_000", "NaN", "inf", "-", "e5", "0x10", "9000000001", "-9e30", "1e99", "", "NULL"]
 
 
-@pytest.mark.parametrize("column", ["BilledCost", "EffectiveCost"])
-@pytest.mark.parametrize("written", WRONG)
+@pytest.mark.parametrize(
+    ("column", "written"), [*(("BilledCost", w) for w in WRONG), ("EffectiveCost", "12,3"), ("EffectiveCost", "")]
+)
 def test_what_is_not_a_plain_number_is_refused_with_file_line_row_and_column(
     tmp_path: Path, written: str, column: str
 ) -> None:
@@ -372,7 +383,7 @@ def test_a_double_that_is_no_amount_is_refused(tmp_path: Path, value: str) -> No
 
 
 @given(st.floats(min_value=-(10**9), max_value=10**9), st.decimals(-(10**9) + 1, 10**9 - 1, places=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_double_counts_as_its_shortest_decimal(value: float, decimal: Decimal) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = typed(
@@ -408,7 +419,7 @@ def test_an_unknown_word_where_focus_closes_the_list_is_refused(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("column", ["ChargePeriodStart", "ChargePeriodEnd", "BillingPeriodStart", "BillingPeriodEnd"])
-@pytest.mark.parametrize("value", ["2026-10-02 00:00:00", "2026-10-02", "02/10/2026", "2026-13-01T00:00:00Z", ""])
+@pytest.mark.parametrize("value", ["2026-10-02 00:00:00", "2026-10-02", "2026-13-01T00:00:00Z", ""])
 def test_a_time_without_a_zone_or_no_time_is_refused(tmp_path: Path, column: str, value: str) -> None:
     path = bill(tmp_path, {}, {column: value})
     error = refusal(path)
@@ -591,7 +602,7 @@ cells = st.one_of(
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(LINE)), cells), max_size=3))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_bill_with_any_cells_is_refused_or_adds_up(changes: list[tuple[int, str, str]]) -> None:
     lines = [dict(LINE) for _ in range(4)]
     for row, column, value in changes:
@@ -621,7 +632,7 @@ def spoilt(content: bytes) -> st.SearchStrategy[bytes]:
 
 
 @given(spoilt(text(LINE, {**LINE, "BilledCost": "2"}).encode()))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_bytes_are_refused_or_read_never_a_crash(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, spoil in (("bill.csv", content), ("bill.csv.gz", gzip.compress(content)), ("cut.csv.gz", content)):
@@ -636,7 +647,7 @@ def whole_parquet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_cut_of_a_parquet_is_refused(whole_parquet: bytes, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bill.parquet"

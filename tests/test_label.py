@@ -119,6 +119,10 @@ def test_a_job_id_with_slashes_is_not_mistaken_for_a_job_key(labelled):
     assert len(tags(labelled("cluster,job_id,activity\nk8s,team/train/0,eval\n"), jobs)) == 1
     assert len(tags(labelled("cluster,job_id,activity\n,k8s/team/train/0/1790000001,eval\n"), jobs)) == 1
     assert tags(labelled("cluster,job_id,activity\n,team/train/0,eval\n"), jobs) == {}
+    other = labelled("cluster,job_id,activity\nk8s,x/5,eval\n")
+    run_of_x = jobs_of({"job_id": "x", "job_key": "k8s/x/5", "cluster": "k8s"})
+    assert tags(other, run_of_x) == {}
+    assert [f.kind for f in other.check(run_of_x)] == ["unmatched"]
 
 
 def test_two_lines_may_repeat_or_complete_each_other(labelled):

@@ -15,13 +15,13 @@ WHERE = "rules.toml: rule 3 'abl': when"
 # The columns of JOBS that predicates read, three jobs: a full one, one of nulls, and a running one.
 JOBS = """
     SELECT * FROM (VALUES
-      ('full', 'ada', 'nlp', 'llm', 'gpu', 'normal', 'Ablation-7B_Eval', 'sbatch run.sh', 'run.sh', 'vllm:1', '/work/a',
+      ('full', 'u1', 'nlp', 'llm', 'gpu', 'normal', 'Ablation-7B_Eval', 'sbatch run.sh', 'run.sh', 'vllm:1', '/scratch/a',
        'c1', 'completed', 'H100', 10080, 20160, 96, 4, TIMESTAMPTZ '2026-10-01 23:30:00+00',
        TIMESTAMPTZ '2026-10-02 00:00:00+00', TIMESTAMPTZ '2026-10-02 12:00:00+00', 'a1',
        map(['comment', 'K', 'k'], ['hello', 'big', 'small'])),
       ('nulls', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        'c1', 'cancelled', NULL, 0, NULL, NULL, NULL, TIMESTAMPTZ '2026-10-01 00:00:00+00', NULL, NULL, NULL, NULL),
-      ('runs', 'bo', 'cv', NULL, 'gpu', 'low', 'serve', NULL, NULL, NULL, NULL,
+      ('runs', 'u2', 'cv', NULL, 'gpu', 'low', 'serve', NULL, NULL, NULL, NULL,
        'c2', 'running', 'A100', 161280, 161280, 8, 1, TIMESTAMPTZ '2026-10-01 05:00:00+00',
        TIMESTAMPTZ '2026-10-01 05:00:00+00', NULL, NULL, map(['comment'], ['']))
     ) AS t(job_key, "user", account, project, queue, qos, name, command, script, image, work_dir, cluster, outcome, gpu_type,
@@ -69,7 +69,7 @@ def true_of(jobs, expression):
         ("labels['it''s'] IS NULL AND is_array", {"full"}),
         ("coalesce(project, account, '') = 'cv'", {"runs"}),
         ("project IS DISTINCT FROM 'llm'", {"nulls", "runs"}),
-        ("\"user\" = 'ada' OR USER = 'bo'", {"full", "runs"}),
+        ("\"user\" = 'u1' OR USER = 'u2'", {"full", "runs"}),
         ("length(trim(name)) = 5", {"runs"}),
         ("starts_with(lower(name), 'abl') AND ends_with(name, 'Eval') AND contains(upper(name), '7B')", {"full"}),
         ("regexp_matches(name, '^s.rve$')", {"runs"}),

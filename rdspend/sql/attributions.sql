@@ -1,17 +1,17 @@
--- Every nano of the charges, to a job or a bucket, by day. In: slot, spread_day, node_hour, job_day, job, span, line_key.
+-- Every nano of the charges, to a job or a bucket, by day. In: slot, spread_day, node_day, job_day, job, span, line_key.
 -- Out: attributions (the ledger's table). Idle is what jobs did not take of a cluster's nodes on a day.
 CREATE OR REPLACE TEMP TABLE attributions AS
 WITH part AS (
     SELECT k, 'node' AS route, d, j, NULL AS cluster, NULL AS bucket, NULL AS service, effective, billed FROM job_day
     UNION ALL
     SELECT k, 'node', d, NULL, cluster, 'idle', NULL, CAST(sum(effective) AS BIGINT), CAST(sum(billed) AS BIGINT) FROM (
-        SELECT k, h // 24 AS d, cluster, effective, billed FROM node_hour JOIN span USING (n)
+        SELECT k, d, cluster, {effective} AS effective, {billed} AS billed FROM node_day JOIN span USING (n)
         UNION ALL
         SELECT k, d, cluster, -effective, -billed FROM job_day JOIN job USING (j)
     ) GROUP BY k, d, cluster
     UNION ALL
-    SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' ELSE 'bill_idle' END, slot_at, what, NULL,
-        CASE class WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' END, service, effective, billed
+    SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' ELSE 'bill_idle' END, d, what, NULL,
+        CASE class WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' END, service, {effective}, {billed}
     FROM slot WHERE class IN (1, 4, 5)
     {spread_too}
 )

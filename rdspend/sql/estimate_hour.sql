@@ -1,5 +1,6 @@
--- Estimated charges by hour, added to node_hour. In: estimate (charge), line_key. Differences of cut running totals, as for a spread line.
-INSERT INTO node_hour
+-- Estimated charges by hour. In: estimate (charge), line_key. Out: estimate_hour (key x node record x hour). Differences of cut running
+-- totals, as for a spread line.
+CREATE OR REPLACE TEMP TABLE estimate_hour AS
 WITH hourly AS (
     SELECT row_number() OVER () AS l, n, s, e, cost, source, billing_period, currency FROM estimate
 ),
@@ -18,7 +19,7 @@ part AS (
         CAST(cost * upto // whole - cost * (upto - w) // whole AS BIGINT) AS part
     FROM running
 )
-SELECT k, n, CAST(h AS INTEGER), CAST(sum(part) AS BIGINT), CAST(sum(part) AS BIGINT)
+SELECT k, n, CAST(h AS INTEGER) AS h, CAST(sum(part) AS BIGINT) AS effective, CAST(sum(part) AS BIGINT) AS billed
 FROM part JOIN (SELECT k, source, billing_period, billing_currency AS currency FROM line_key WHERE basis = 'estimated') AS key
     USING (source, billing_period, currency)
 GROUP BY k, n, h

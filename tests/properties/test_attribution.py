@@ -268,11 +268,37 @@ NAMED_WORLDS = {
     "a short charge beside the node's life in the same hour is idle": small(
         charges=(bill(0, 1200),), nodes=(life(NODE, 1800, None),)
     ),
+    "a charge from before and after a resource was up is idle where it was up next": small(
+        charges=(bill(10 * HOUR, 2 * HOUR), replace(bill(16 * HOUR, HOUR), row=2)),
+        nodes=(
+            life(NODE, 0, 3 * HOUR),
+            life(NODE, 13 * HOUR, 15 * HOUR, cluster="b"),
+            life(NODE, 20 * HOUR, None, cluster="c"),
+        ),
+    ),
     "a short charge within the node's life is shared over that hour": small(charges=(bill(600, 1200),), nodes=(NODE,)),
     "one hour, two resources one after the other on one node": small(
         charges=(bill(0, HOUR),),
         nodes=(life(NODE, 0, 1000), life(NODE, 1000, 2 * HOUR, resource_id="i-1")),
         rates=(BY_GPU,),
+    ),
+    "a pool is spread by GPUs and time, a credit too": small(
+        charges=(bill(0, 10 * HOUR, "p"), replace(bill(0, 24 * HOUR, "p"), effective=-999_999_937, billed=-7, row=2)),
+        nodes=(
+            life(NODE, 1000, None, gpus=4, resource_id=None, pool="p"),
+            life(NODE, None, 3 * HOUR + 1, node="n1", gpus=1, resource_id=None, pool="p"),
+        ),
+    ),
+    "the cpu rule takes the GPU share of a job that does not say its CPUs": small(
+        charges=(bill(0, 24 * HOUR),),
+        nodes=(replace(NODE, cpus=96),),
+        jobs=(JOB, replace(JOB, job_key="a/1/0")),
+        placements=(ALL_DAY, replace(ALL_DAY, job_key="a/1/0", cpus=6)),
+        share_rule="cpu",
+    ),
+    "unused capacity of a node with jobs is bill-idle": small(
+        charges=(replace(bill(0, HOUR), capacity_status="Unused"), replace(bill(0, 48 * HOUR), commitment_status="Unused")),
+        nodes=(NODE,),
     ),
     "a pool without GPUs is spread by time alone": small(
         charges=(bill(0, 10 * HOUR, "p"),),
