@@ -181,7 +181,7 @@ class Slurm:
             yield Delivery("jobs", connection.sql(JOBS_SQL), scope, seen, is_open, notes)
             yield Delivery("placements", connection.sql(PLACEMENTS_SQL), scope, seen, is_open)
             land_nodes(connection, self.cluster, nodes)
-            yield Delivery("nodes", connection.sql(NODES_SQL), scope)
+            yield Delivery("nodes", connection.sql(NODES_SQL), scope, as_of=now)
 
     def _run(self, command: str, *arguments: str, to: Path | None = None) -> str:
         """Run one Slurm command within the time-out; its output as text, or into a file."""

@@ -183,7 +183,10 @@ def _packed(effective: str, billed: str) -> str:
 def _difference(v: str) -> str:
     """Billed minus effective money of a packed sum."""
     shifted = f"({v} + {PACK // 2})"
-    return f"(CASE WHEN {shifted} >= 0 THEN {shifted} // {PACK} ELSE -(({PACK - 1} - {shifted}) // {PACK}) END)"
+    return (
+        f"(CASE WHEN {v} BETWEEN {-PACK // 2} AND {PACK // 2 - 1} THEN 0 WHEN {shifted} >= 0 THEN {shifted} // {PACK} "
+        f"ELSE -(({PACK - 1} - {shifted}) // {PACK}) END)"
+    )
 
 
 def _effective(v: str) -> str:
@@ -298,15 +301,16 @@ def _taken(prefix: str, wide: bool) -> str:
 def _job_days(engine: Engine) -> None:
     differs = " OR ".join(f"COALESCE({_difference(f'v{i}')} <> 0, false)" for i in HOURS)
     engine.run("whole_day", differs=differs, hours=_columns(_effective))
+    engine.run("whole_day_billed", hours=_columns(_billed))
     engine.run("piece_day")
-    wide = _wide(engine)
-    engine.run("job_day_whole", taken=_taken("c", wide))
+    taken = _taken("c", _wide(engine))
+    engine.run("job_day_whole", taken=taken)
+    engine.run("job_day_billed", taken=taken)
     engine.run("ragged_hour", all_hours=_names("v"), **UNPACKED)
-    parts = ["SELECT k, j, d, effective, billed FROM job_day_whole"]
-    if engine.value("SELECT count(*) FROM whole_day WHERE differs"):
-        engine.run("whole_day_billed", hours=_columns(_billed))
-        engine.run("job_day_billed", taken=_taken("c", wide))
-        parts.append("SELECT k, j, d, 0 AS effective, billed FROM job_day_billed")
+    parts = [
+        "SELECT k, j, d, effective, billed FROM job_day_whole",
+        "SELECT k, j, d, 0 AS effective, billed FROM job_day_billed",
+    ]
     if engine.value("SELECT count(*) FROM ragged_hour"):
         engine.run("ragged_piece")
         engine.run("job_day_ragged")
@@ -324,9 +328,8 @@ def _is_view(engine: Engine, name: str) -> bool:
 
 def _wide(engine: Engine) -> bool:
     """Whether money x seconds x share may pass 64 bits; DuckDB would refuse, not wrap, but it should not come to that."""
-    # The money of a whole day bounds none of its hours when credits are among them, so each hour counts.
-    hours = ", ".join(f"abs({money(f'v{i}')})" for i in HOURS for money in (_effective, _billed))
-    money = engine.value(f"SELECT max(greatest({hours})) FROM node_day") or 0
+    most = f"SELECT max(greatest({', '.join(f'abs(c{i})' for i in HOURS)})) FROM "
+    money = max(engine.value(most + "whole_day") or 0, engine.value(most + "whole_day_billed") or 0)
     share = engine.value("SELECT greatest(max(num), 1) FROM piece_day") or 1
     return int(money) * SECONDS_PER_HOUR * int(share) > INT64_MAX
 

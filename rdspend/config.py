@@ -46,7 +46,7 @@ class EngineOptions:
     """
 
     share_rule: typing.Literal["gpu", "cpu", "dominant"] = "gpu"
-    memory_limit: str = "600MB"
+    memory_limit: str = "512MB"
     threads: int | None = None
 
 

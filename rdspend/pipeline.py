@@ -248,6 +248,8 @@ class Pipeline:
                 scope["source"] = source.name
             else:
                 self._own(owners, delivery.table, scope.get("cluster", ""), source.name)
+            if delivery.as_of is not None:
+                rows = self._with_history(writer, engine, rows, scope["cluster"], delivery.as_of)
             put = writer.replace(TABLES[delivery.table], rows, scope)
             landed.rows += put.rows
             if delivery.table == "charges":
@@ -267,6 +269,13 @@ class Pipeline:
     def _rate_sources(self, writer: Writer, engine: Engine) -> set[str]:
         """Sources whose charges are estimates of ours, made by `attribute` and not by the collector."""
         return set(writer.snapshot().partitions("rates", "source"))
+
+    def _with_history(self, writer: Writer, engine: Engine, rows: Any, cluster: str, as_of: datetime) -> Any:
+        """Nodes as they are now, with what the ledger knows of nodes that were there before."""
+        engine.adopt("present_nodes", rows.project(f"*, {literal(cluster)} AS cluster") if "cluster" not in rows.columns else rows)
+        engine.execute(f"CREATE OR REPLACE TEMP VIEW known_nodes AS {writer.snapshot().select('nodes', lambda p: p['cluster'] == cluster)}")
+        engine.run("nodes_as_of", as_of=f"TIMESTAMPTZ {literal(as_of.astimezone(UTC).isoformat())}")
+        return engine.connection.table("nodes_as_of")
 
     def _own(self, owners: dict[tuple[str, str], str], table: str, cluster: str, source: str) -> None:
         owner = owners.setdefault((table, cluster), source)

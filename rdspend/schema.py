@@ -441,6 +441,8 @@ class Delivery:
               and, if `open_complete`, every earlier open job of it.
     complete  "I saw all of it". Not knowing is SourceUnavailable, never a smaller delivery.
     notes     findings to show: (kind, subject, detail, rows).
+    as_of     of nodes only: the rows are the nodes as they are at this instant, not their whole history. Earlier records
+              that they no longer name are kept and end here; a node that is another resource now begins here.
     """
 
     table: str
@@ -449,6 +451,7 @@ class Delivery:
     complete: bool = True
     open_complete: bool = True
     notes: Sequence[tuple[str, str, str, int]] = ()
+    as_of: datetime | None = None
 
 
 class Location(str):

@@ -338,9 +338,7 @@ WRONG = ["12,3", "$5", "+1", " 1", "1 ", "1_000", "NaN", "inf", "-", "e5", "0x10
 @pytest.mark.parametrize(
     ("column", "written"), [*(("BilledCost", w) for w in WRONG), ("EffectiveCost", "12,3"), ("EffectiveCost", "")]
 )
-def test_what_is_not_a_plain_number_is_refused_with_file_line_row_and_column(
-    tmp_path: Path, written: str, column: str
-) -> None:
+def test_what_is_not_a_plain_number_is_refused_with_file_line_row_and_column(tmp_path: Path, written: str, column: str) -> None:
     path = bill(tmp_path, {}, {column: written})
     error = refusal(path)
     assert str(error).startswith(f"{path}:3: row 2: {column}: found ")

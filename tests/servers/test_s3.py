@@ -27,7 +27,8 @@ pytestmark = pytest.mark.server
 
 OCTOBER = Window(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
 HEADER = (
-    "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory"
+    "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,"
+    "ChargeCategory"
 )
 PERIOD = "USD,2026-10-01T00:00:00Z,2026-11-01T00:00:00Z,2026-10-02T00:00:00Z,2026-10-02T01:00:00Z,Usage"
 
@@ -78,7 +79,8 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _post(endpoint: str, action: str, body: bytes = b"") -> None:
-    urllib.request.urlopen(f"{endpoint}/moto-api/{action}", data=body, timeout=10).close()
+    request = urllib.request.Request(f"{endpoint}/moto-api/{action}", body, {"Content-Type": "text/plain"})
+    urllib.request.urlopen(request, timeout=10).close()
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ def test_more_objects_than_one_page_lists_are_all_read(s3: Any, collect: Any) ->
 
 def test_a_bad_record_names_the_object(s3: Any, collect: Any) -> None:
     s3.put_object(Bucket="bills", Key="bad.csv", Body=b"BilledCost\n1\n")
-    with pytest.raises(BadRecord, match="s3://bills/bad.csv:1: no column EffectiveCost"):
+    with pytest.raises(BadRecord, match=r"s3://bills/bad\.csv:1: no column EffectiveCost"):
         collect("s3://bills/bad.csv")
 
 

@@ -1,0 +1,226 @@
+"""The pipeline's own promises: what it keeps of sources that say less today, fail half way, or speak of the present only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from organisations import write_organisation
+
+from rdspend.config import Config, Plugin, load
+from rdspend.engine import Engine
+from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
+from rdspend.period import parse_period
+from rdspend.pipeline import Outcome, Pipeline
+from rdspend.schema import Delivery, Window
+
+OCTOBER = parse_period("2026-10")
+
+
+@dataclass(frozen=True)
+class Says:
+    """A collector that yields what a function of the window says."""
+
+    words: Callable[[Window], Iterator[Delivery]]
+
+    def collect(self, window: Window) -> Iterator[Delivery]:
+        return self.words(window)
+
+
+def configured(folder: Path, *sources: tuple[str, Callable[[Window], Iterator[Delivery]]]) -> Config:
+    config = load(write_organisation(folder))
+    return replace(config, collectors=tuple(Plugin("collectors", name, Says(words)) for name, words in sources), exporters=())
+
+
+def collect(config: Config) -> Outcome:
+    return Pipeline(config, sleep=lambda _: None).run(OCTOBER, ["collect"])
+
+
+def read(config: Config, sql: str, *tables: str) -> list[tuple[Any, ...]]:
+    with Engine() as engine:
+        for table in tables:
+            Pipeline(config).ledger.snapshot().view(engine, table)
+        return engine.rows(sql)
+
+
+def sql(text: str) -> duckdb.DuckDBPyRelation:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection.sql(text)
+
+
+def nodes(*given: tuple[str, str], as_of: str) -> Delivery:
+    rows = " UNION ALL ".join(
+        f"SELECT '{node}' AS node, '{resource}' AS resource_id, 161280 AS gpu_parts, NULL::TIMESTAMPTZ AS start_time, "
+        "'scontrol' AS origin_file, 1 AS origin_row"
+        for node, resource in given
+    )
+    return Delivery("nodes", sql(rows), {"cluster": "c"}, as_of=datetime.fromisoformat(as_of).replace(tzinfo=UTC))
+
+
+SPANS = (
+    "SELECT node, resource_id, strftime(timezone('UTC', start_time), '%m-%d'), strftime(timezone('UTC', end_time), '%m-%d') "
+    "FROM nodes ORDER BY node, start_time NULLS FIRST"
+)
+
+
+def test_a_node_that_left_the_cluster_keeps_its_past(tmp_path: Path) -> None:
+    said = [
+        nodes(("a", "i-1"), ("b", "i-2"), as_of="2026-10-05"),
+        nodes(("a", "i-1"), as_of="2026-10-07"),
+        nodes(("a", "i-1"), as_of="2026-10-09"),
+        nodes(("a", "i-3"), ("b", "i-4"), as_of="2026-10-11"),
+    ]
+    seen = []
+    for delivery in said:
+        config = configured(tmp_path, ("slurm", lambda _, d=delivery: iter([d])))
+        assert collect(config).failures == []
+        seen.append(read(config, SPANS, "nodes"))
+    assert seen == [
+        [("a", "i-1", None, None), ("b", "i-2", None, None)],
+        [("a", "i-1", None, None), ("b", "i-2", None, "10-07")],
+        [("a", "i-1", None, None), ("b", "i-2", None, "10-07")],
+        [("a", "i-1", None, "10-11"), ("a", "i-3", "10-11", None), ("b", "i-2", None, "10-07"), ("b", "i-4", "10-11", None)],
+    ]
+
+
+def charge(cost: int) -> duckdb.DuckDBPyRelation:
+    return sql(
+        f"SELECT 'b.csv' AS origin_file, 1 AS origin_row, 'billed' AS basis, {cost} AS billed_cost_nanos, {cost} AS "
+        "effective_cost_nanos, 'USD' AS billing_currency, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS charge_period_start, "
+        "TIMESTAMPTZ '2026-10-02 00:00:00Z' AS charge_period_end, 'Usage' AS charge_category"
+    )
+
+
+def test_a_source_that_breaks_off_leaves_nothing_of_its_delivery(tmp_path: Path) -> None:
+    def breaks_off(window: Window) -> Iterator[Delivery]:
+        yield Delivery("charges", charge(100), {"billing_period": "2026-10"})
+        raise SourceUnavailable("the second page did not come")
+
+    config = configured(
+        tmp_path,
+        ("broken", breaks_off),
+        ("whole", lambda _: iter([Delivery("charges", charge(7), {"billing_period": "2026-10"})])),
+    )
+    outcome = collect(config)
+    assert [(f.source, str(f.error)) for f in outcome.failures] == [("broken", "the second page did not come")]
+    assert read(config, "SELECT source, effective_cost_nanos FROM charges", "charges") == [("whole", 7)]
+    said = read(config, "SELECT source, complete, why FROM coverage ORDER BY source", "coverage")
+    assert said == [("broken", False, "the second page did not come"), ("whole", True, None)]
+
+
+def test_a_source_that_does_not_answer_is_asked_again_and_a_bad_record_is_not(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def tired(window: Window) -> Iterator[Delivery]:
+        asked.append("tired")
+        if len(asked) == 1:
+            raise SourceUnavailable("busy")
+        yield Delivery("charges", charge(7), {"billing_period": "2026-10"})
+
+    def wrong(window: Window) -> Iterator[Delivery]:
+        asked.append("wrong")
+        raise BadRecord("found NaN", "b.csv", 3)
+        yield
+
+    config = configured(tmp_path, ("tired", tired), ("wrong", wrong))
+    config = replace(config, collect=replace(config.collect, retries=2))
+    outcome = collect(config)
+    assert asked == ["tired", "tired", "wrong"]
+    assert [str(f.error) for f in outcome.failures] == ["b.csv:3: found NaN"]
+
+
+def test_a_plugin_with_a_defect_is_a_recorded_failure_and_stops_nobody(tmp_path: Path) -> None:
+    def crash(window: Window) -> Iterator[Delivery]:
+        raise ZeroDivisionError("oops")
+        yield
+
+    config = configured(
+        tmp_path, ("crash", crash), ("whole", lambda _: iter([Delivery("charges", charge(7), {"billing_period": "2026-10"})]))
+    )
+    outcome = collect(config)
+    assert [f.source for f in outcome.failures] == ["crash"]
+    assert read(config, "SELECT count(*) FROM charges", "charges") == [(1,)]
+
+
+def test_a_delivery_that_is_not_all_of_it_counts_as_a_failure(tmp_path: Path) -> None:
+    config = configured(
+        tmp_path,
+        ("half", lambda _: iter([Delivery("charges", charge(7), {"billing_period": "2026-10"}, complete=False)])),
+    )
+    outcome = collect(config)
+    assert "says it is not all of it" in str(outcome.failures[0].error)
+    assert read(config, "SELECT count(*) FROM charges", "charges") == [(0,)]
+
+
+def test_yielding_nothing_means_nothing_is_there(tmp_path: Path) -> None:
+    config = configured(tmp_path, ("bill", lambda _: iter([Delivery("charges", charge(7), {"billing_period": "2026-10"})])))
+    collect(config)
+    config = configured(tmp_path, ("bill", lambda _: iter([])))
+    assert collect(config).failures == []
+    assert read(config, "SELECT count(*) FROM charges", "charges") == [(0,)]
+    assert read(config, "SELECT complete FROM coverage ORDER BY run", "coverage") == [(True,), (True,)]
+
+
+def test_two_sources_of_one_clusters_nodes_are_refused(tmp_path: Path) -> None:
+    config = configured(
+        tmp_path,
+        ("one", lambda _: iter([nodes(("a", "i-1"), as_of="2026-10-05")])),
+        ("two", lambda _: iter([nodes(("a", "i-2"), as_of="2026-10-05")])),
+    )
+    outcome = collect(config)
+    assert "two and one both deliver the nodes of cluster 'c'" in str(outcome.failures[0].error)
+    assert read(config, "SELECT resource_id FROM nodes", "nodes") == [("i-1",)]
+
+
+@pytest.mark.parametrize("table", ["attributions", "runs", "tags", "nonsense"])
+def test_a_collector_may_not_write_what_is_ours(tmp_path: Path, table: str) -> None:
+    config = configured(tmp_path, ("bold", lambda _: iter([Delivery(table, charge(1), {})])))
+    assert "collectors may not write that" in str(collect(config).failures[0].error)
+
+
+def test_a_stop_in_the_middle_keeps_nothing(tmp_path: Path) -> None:
+    config = configured(tmp_path, ("bill", lambda _: iter([Delivery("charges", charge(7), {"billing_period": "2026-10"})])))
+    asked = iter([False, False, True, True])
+    with pytest.raises(Exception, match="asked to stop"):
+        Pipeline(config, stopping=lambda: next(asked, True)).run(OCTOBER)
+    assert Pipeline(config).ledger.runs() == []
+
+
+def test_rows_of_any_arrow_library_land(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    start, end = (pandas.Timestamp(f"2026-10-0{d}", tz="UTC") for d in (1, 2))
+    frame = pandas.DataFrame(
+        {
+            "origin_file": ["p"],
+            "origin_row": [1],
+            "basis": ["billed"],
+            "billed_cost_nanos": [5],
+            "effective_cost_nanos": [5],
+            "billing_currency": ["USD"],
+            "charge_period_start": [start],
+            "charge_period_end": [end],
+            "charge_category": ["Usage"],
+        }
+    )
+    config = configured(tmp_path, ("frame", lambda _: iter([Delivery("charges", frame, {"billing_period": "2026-10"})])))
+    assert collect(config).failures == []
+    assert read(config, "SELECT source, effective_cost_nanos FROM charges", "charges") == [("frame", 5)]
+
+
+def test_a_later_correction_of_an_earlier_month_is_money_of_its_own_billing_month(tmp_path: Path) -> None:
+    config = load(write_organisation(tmp_path))
+    Pipeline(config).run(OCTOBER)
+    bill = (tmp_path / "bill.csv").read_text()
+    correction = bill.splitlines()[1].replace("2026-10-01T00:00:00Z,2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z,2026-12-01T00:00:00Z", 1)
+    (tmp_path / "bill.csv").write_text(bill + correction + "\n")
+    november = parse_period("2026-11")
+    made = Pipeline(config).run(november).breakdowns[0]
+    assert [(line.name, str(line.cost)) for line in made.lines if line.cost] == [("final_training", "98.320000000")]
+    with pytest.raises(ConfigError, match="no such run"):
+        Pipeline(config).breakdowns(OCTOBER, None, "99")
