@@ -175,10 +175,13 @@ def _nanos(value: object, where: str) -> int:
         return 0
     if price < 0:
         refuse("a price that is not negative")
-    # The order of magnitude is looked at first: 1e999999 as a whole number would fill the memory.
-    if price.adjusted() > 10 or Fraction(price) * NANOS > MAX_NANOS:
+    # The order of magnitude is looked at first: 1e999999999 as a whole number would fill the memory.
+    if price.adjusted() > 10 or price.adjusted() < -9:
+        refuse(f"a price below {MAX_NANOS // NANOS:,}" if price.adjusted() > 10 else "at most nine decimals")
+    nanos = Fraction(price) * NANOS
+    if nanos > MAX_NANOS:
         refuse(f"a price below {MAX_NANOS // NANOS:,}")
-    if price.adjusted() < -9 or (nanos := Fraction(price) * NANOS).denominator != 1:
+    if nanos.denominator != 1:
         refuse("at most nine decimals")
     return nanos.numerator
 

@@ -27,7 +27,7 @@ ShareRule = Literal["gpu", "cpu", "dominant"]
 SHARE_RULES: tuple[ShareRule, ...] = ("gpu", "cpu", "dominant")
 
 # Whole seconds well outside of any bill, far enough from the edge of BIGINT to be subtracted.
-EARLIEST, LATEST = -10**11, 10**11
+EARLIEST, LATEST = -(10**11), 10**11
 DOMINANT_PARTS = 10**9
 SECONDS_PER_DAY = 86_400
 INT64_MAX = 2**63 - 1
@@ -147,9 +147,13 @@ def _node_days(engine: Engine) -> bool:
     """The bill's pass. True when some lines had to be spread one by one."""
     engine.run("line_key")
     keys = engine.value("SELECT count(*) FROM line_key")
-    joined = "(SELECT c.*, line_key.k AS k FROM charges AS c JOIN line_key USING (source, billing_period, billing_currency, basis))"
+    joined = (
+        "(SELECT c.*, line_key.k AS k FROM charges AS c JOIN line_key USING (source, billing_period, billing_currency, basis))"
+    )
     source, key = ("charges", "1") if keys <= 1 else (joined, "k")
-    engine.run("slot", key=key, charges=source, packed=_packed("effective_cost_nanos", "billed_cost_nanos"), hours=_by_hour("h"))
+    engine.run(
+        "slot", key=key, charges=source, packed=_packed("effective_cost_nanos", "billed_cost_nanos"), hours=_by_hour("h")
+    )
     engine.run("charge_sum", key=key, charges=source)
     billed = f"SELECT k, what AS n, d, v, {_names('v')} FROM slot WHERE class = 2"
     spread = bool(engine.value("SELECT count(*) FROM slot WHERE class = 9"))
@@ -171,8 +175,8 @@ def _collect_days(engine: Engine, known: str, hour_rows: str) -> None:
     engine.run("node_day", known=known, hour_rows=hour_rows, sums=sums, hours=_by_hour("hour"), packed=packed)
 
 
-# Two sums in one: effective money in the low 64 bits, billed minus effective above. HUGEINT's // cuts toward zero, so that a difference
-# below zero has to be rounded down by hand.
+# Two sums in one: effective money in the low 64 bits, billed minus effective above. HUGEINT's // cuts toward zero, so that a
+# difference below zero has to be rounded down by hand.
 PACK = 2**64
 
 
@@ -252,19 +256,12 @@ def _estimate(engine: Engine, times: dict[str, int], clusters: Sequence[str] | N
     engine.run("rate_hour", times, clusters=only)
     _refuse_unpriced(engine)
     engine.run("estimate", gpu_parts=GPU_PARTS)
-    engine.execute(
-        "INSERT INTO line_key SELECT (SELECT COALESCE(max(k), 0) FROM line_key) + row_number() OVER (ORDER BY source, billing_period, currency), * FROM "
-        "(SELECT DISTINCT source, billing_period, currency, 'estimated' AS basis FROM estimate)"
-    )
+    engine.run("estimate_key")
     engine.run("estimate_hour")
     engine.execute("CREATE OR REPLACE TEMP TABLE billed_day AS SELECT * FROM node_day")
     engine.execute("DROP VIEW IF EXISTS node_day" if _is_view(engine, "node_day") else "DROP TABLE node_day")
     _collect_days(engine, "SELECT * FROM billed_day", "estimate_hour")
-    engine.execute(
-        "INSERT INTO charge_sum SELECT k, CAST(sum(cost) AS HUGEINT), CAST(sum(cost) AS HUGEINT) FROM estimate "
-        "JOIN (SELECT k, source, billing_period, billing_currency AS currency FROM line_key WHERE basis = 'estimated') AS key "
-        "USING (source, billing_period, currency) GROUP BY k"
-    )
+    engine.run("estimate_sum")
 
 
 def _refuse_unpriced(engine: Engine) -> None:
@@ -272,11 +269,7 @@ def _refuse_unpriced(engine: Engine) -> None:
         ("prices = 0", "has no price"),
         ("prices > 1", "has two equally narrow prices"),
     ):
-        found = engine.rows(
-            f"SELECT cluster, node, any_value(gpu_type), any_value(instance_type), any_value(queue), min(h), count(*), "
-            f"min(rate), max(other_rate), count(*) OVER () FROM rate_hour JOIN span USING (n) WHERE {condition} "
-            "GROUP BY cluster, node ORDER BY cluster, node LIMIT 1"
-        )
+        found = engine.read("unpriced", condition=condition)
         if not found:
             continue
         cluster, node, gpu_type, instance_type, queue, hour, hours, rate, other, nodes = found[0]
@@ -335,13 +328,7 @@ def _wide(engine: Engine) -> bool:
 
 
 def _close(engine: Engine) -> tuple[Closing, ...]:
-    rows = engine.rows(
-        "SELECT source, billing_period, billing_currency, basis, COALESCE(c.effective, 0), COALESCE(a.effective, 0), "
-        "COALESCE(c.billed, 0), COALESCE(a.billed, 0) FROM line_key "
-        "LEFT JOIN charge_sum AS c USING (k) LEFT JOIN (SELECT source, billing_period, billing_currency, basis, "
-        "sum(effective_cost_nanos) AS effective, sum(billed_cost_nanos) AS billed FROM attributions GROUP BY ALL) AS a "
-        "USING (source, billing_period, billing_currency, basis) ORDER BY 1, 2, 3, 4"
-    )
+    rows = engine.read("closing")
     closings = tuple(Closing(*row[:4], *(int(v) for v in row[4:])) for row in rows)
     for closing in closings:
         if not closing.closes:
@@ -366,26 +353,12 @@ def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
             "SELECT cluster, node, most, den, times FROM crowded JOIN span USING (n) ORDER BY cluster, node"
         )
     ]
-    lost = engine.rows(
-        "SELECT t.cluster, t.node, count(*) FROM placements AS t ANTI JOIN span AS p "
-        "ON p.cluster = t.cluster AND p.node = t.node "
-        "WHERE epoch_us(t.start_time) // 1000000 < $last AND "
-        "COALESCE(epoch_us(t.end_time) // 1000000, $now) > $first GROUP BY 1, 2 ORDER BY 1, 2",
-        {k: window[k] for k in ("first", "last", "now")},
-    )
+    lost = engine.read("lost_placements", window)
     found += [
         Finding("unknown_node", f"{c}/{n}", "jobs ran on it, but no node record names it: no money reaches them there", r)
         for c, n, r in lost
     ]
-    outside = engine.rows(
-        "SELECT t.cluster, t.node, count(*) FROM placements AS t "
-        "SEMI JOIN span AS q ON q.cluster = t.cluster AND q.node = t.node "
-        "ANTI JOIN span AS p ON p.cluster = t.cluster AND p.node = t.node "
-        "AND p.s <= epoch_us(t.start_time) // 1000000 AND COALESCE(epoch_us(t.end_time) // 1000000, $now) <= p.e "
-        "WHERE epoch_us(t.start_time) // 1000000 < $last AND "
-        "COALESCE(epoch_us(t.end_time) // 1000000, $now) > $first GROUP BY 1, 2 ORDER BY 1, 2",
-        {k: window[k] for k in ("first", "last", "now")},
-    )
+    outside = engine.read("outside_placements", window)
     found += [
         Finding("outside_node_span", f"{c}/{n}", "jobs ran partly before or after the time its records say it was up", r)
         for c, n, r in outside

@@ -8,6 +8,7 @@ line). After the border nobody checks types again.
 from __future__ import annotations
 
 import json
+import re
 
 from rdspend.errors import BadRecord
 from rdspend.schema import GPU_PARTS
@@ -20,6 +21,9 @@ INSTANT_TEXT = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*([Zz]|[-+]
 
 REFUSED = "rdspend:bad_record:"
 """How the text of an `error()` starts that `refuse` raises inside a query and `bad_record` reads; JSON follows."""
+
+CSV_ERROR = re.compile(r"CSV Error on Line: (\d+)\s*(.*?)\s*Possible .*?\n\s*file = ([^\n]+)", re.DOTALL)
+"""What DuckDB says of a line of a CSV file with too many values, an open quote and the like."""
 
 
 def identifier(name: str) -> str:
@@ -78,9 +82,7 @@ def gpu_parts(gpus: str) -> str:
     0.333333 is taken as a third: the nearest whole part is used when it is within 1e-6 of a GPU.
     """
     scaled = f"(CAST({gpus} AS DECIMAL(38, 12)) * {GPU_PARTS})"
-    return (
-        f"CASE WHEN ABS({scaled} - ROUND({scaled})) <= 0.000001 * {GPU_PARTS} THEN CAST(ROUND({scaled}) AS BIGINT) END"
-    )
+    return f"CASE WHEN ABS({scaled} - ROUND({scaled})) <= 0.000001 * {GPU_PARTS} THEN CAST(ROUND({scaled}) AS BIGINT) END"
 
 
 def refuse(file: str, row: str, column: str, found: str, expected: str, line: str = "NULL") -> str:
@@ -102,13 +104,12 @@ def refuse(file: str, row: str, column: str, found: str, expected: str, line: st
 
 
 def bad_record(error: BaseException) -> BadRecord | None:
-    """The bad record that a query stopped at by `refuse`; None when it failed for another reason."""
+    """The bad record that a query stopped at, by `refuse` or in a CSV file; None when it failed for another reason."""
     _, mark, text = str(error).partition(REFUSED)
     if not mark:
-        return None
+        csv = CSV_ERROR.search(str(error))
+        return csv and BadRecord(f"can't be read: {' '.join(csv[2].split())[:300]}", csv[3].strip(), int(csv[1]))
     record = json.JSONDecoder().raw_decode(text)[0]
     found = "nothing" if record["found"] is None else repr(record["found"])
     where = "" if record["row"] is None else f"row {record['row']}: "
-    return BadRecord(
-        f"{where}{record['column']}: found {found}, expected {record['expected']}", record["file"], record["line"]
-    )
+    return BadRecord(f"{where}{record['column']}: found {found}, expected {record['expected']}", record["file"], record["line"])

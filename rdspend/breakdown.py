@@ -1,12 +1,13 @@
 """Breakdowns: attributions joined with tags under a policy, as one finished, immutable record.
 
-Money comes by billing period, so that it ties to the invoice; GPU time by calendar month. Currencies are never added: a breakdown
-has one. Jobs without any money count in every currency's GPU-hours.
+Money comes by billing period, so that it ties to the invoice; GPU time by calendar month. Currencies are never added: a
+breakdown has one. Jobs without any money count in every currency's GPU-hours.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -68,9 +69,14 @@ def gpu_seconds(part_seconds: int) -> Decimal:
 
 
 def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
-    """Views of the period's rows: charges, attributions, occupancy, findings by month; jobs, placements and tags that may touch it."""
+    """Views of the period's rows: money, time and findings by month; jobs, placements and tags that may touch it."""
     months, first = set(period.months), period.months[0]
-    for table, column in (("charges", "billing_period"), ("attributions", "billing_period"), ("occupancy", "month"), ("findings", "period")):
+    for table, column in (
+        ("charges", "billing_period"),
+        ("attributions", "billing_period"),
+        ("occupancy", "month"),
+        ("findings", "period"),
+    ):
         snapshot.view(engine, table, lambda p, column=column: p[column] in months)  # type: ignore[misc]
     low = _earliest_day(engine, snapshot, first)
     snapshot.view(engine, "jobs", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
@@ -99,9 +105,7 @@ def choose_currency(engine: Engine, wanted: str | None) -> str:
             raise ConfigError(f"--currency {wanted!r}: the period has {', '.join(known)}")
         return wanted
     if len(known) > 1:
-        raise ConfigError(
-            f"the period has money in {', '.join(known)}, which can't be added; choose one with --currency"
-        )
+        raise ConfigError(f"the period has money in {', '.join(known)}, which can't be added; choose one with --currency")
     return known[0]
 
 
@@ -139,9 +143,7 @@ def break_down(
     by_category = _grouped(rows, 0)
     unclassified = by_category.get("unclassified", (0, 0, 0, ""))
     denominator = money(sum(by_category[c][0] for c in policy.denominator if c in by_category))
-    lines = tuple(
-        _with_shares(_line(name, by_category), policy, denominator, money(unclassified[0])) for name in ACTIVITIES
-    )
+    lines = tuple(_with_shares(_line(name, by_category), policy, denominator, money(unclassified[0])) for name in ACTIVITIES)
     idle_known = not engine.value("SELECT count(*) FROM occupancy WHERE job_key IS NULL AND gpu_part_seconds IS NULL")
     jobs_only = [r for r in rows if r[0] not in ("idle", "bill_idle", "shared")]
     top = engine.rows(
@@ -187,7 +189,7 @@ def break_down(
         findings=tuple(
             (kind, subject, detail, int(n))
             for kind, subject, detail, n in engine.rows(
-                "SELECT kind, subject, detail, sum(\"rows\") FROM findings GROUP BY ALL ORDER BY ALL"
+                'SELECT kind, subject, detail, sum("rows") FROM findings GROUP BY ALL ORDER BY ALL'
             )
         ),
         idle_gpu_hours_known=idle_known,
@@ -241,15 +243,8 @@ def _descending(groups: Mapping[str, Group]) -> tuple[Line, ...]:
 
 def closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
     """Both sides of every source and month of the views, straight from charges and attributions."""
-    rows = engine.rows(
-        "SELECT source, billing_period, basis, sum(c), sum(a), sum(bc), sum(ba) FROM ("
-        "SELECT source, billing_period, basis, sum(effective_cost_nanos) AS c, 0 AS a, sum(billed_cost_nanos) AS bc, 0 AS ba "
-        "FROM charges WHERE billing_currency = $currency GROUP BY ALL UNION ALL "
-        "SELECT source, billing_period, basis, 0, sum(effective_cost_nanos), 0, sum(billed_cost_nanos) "
-        "FROM attributions WHERE billing_currency = $currency GROUP BY ALL) GROUP BY ALL ORDER BY 1, 2, 3",
-        {"currency": currency},
-    )
-    return tuple(SourceClosing(s, p, b, *(money(v) for v in values)) for s, p, b, *values in rows)
+    rows = [row for row in engine.read("sides") if row[2] == currency]
+    return tuple(SourceClosing(s, p, b, *(money(v) for v in values)) for s, p, _, b, *values in rows)
 
 
 def refuse_open(c: SourceClosing, currency: str) -> None:
@@ -261,9 +256,7 @@ def refuse_open(c: SourceClosing, currency: str) -> None:
         )
 
 
-def _refuse_difference(
-    period: Period, currency: str, sides: Sequence[SourceClosing], charges: Decimal, total: Decimal
-) -> None:
+def _refuse_difference(period: Period, currency: str, sides: Sequence[SourceClosing], charges: Decimal, total: Decimal) -> None:
     for closing in sides:
         refuse_open(closing, currency)
     if charges != total:
@@ -296,7 +289,7 @@ def _pieces(said: Sequence[tuple[int, int, bool, str | None]], first: int, last:
     """The newest word about each part of the span, neighbours with the same word joined."""
     edges = sorted({first, last, *(e for start, end, _, _ in said for e in (start, end))})
     pieces: list[tuple[int, int, bool, str]] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         word: tuple[bool, str] = (False, "not collected yet")
         for s, e, complete, why in said:
             if s <= start and end <= e:

@@ -48,7 +48,9 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--config",
     "config_file",
@@ -144,7 +146,7 @@ def init(file: Path) -> None:
 def collect(ctx: click.Context, period: str) -> None:
     """Read bills and jobs of the period into the ledger.
 
-    Every source replaces what it said of the period before; a source that fails leaves its earlier word and keeps the period open.
+    Every source replaces what it said of the period before; one that fails leaves its earlier word and keeps the period open.
     """
     _run(ctx, period, ["collect"])
 
@@ -206,7 +208,8 @@ def report(ctx: click.Context, period: str, form: str, currency: str | None, as_
         breakdowns = Pipeline(_load(ctx)).breakdowns(_period(period), currency, as_of)
     if form != "terminal" and len(breakdowns) > 1:
         raise ConfigError(
-            f"{period} has money in {', '.join(b.currency for b in breakdowns)}, which can't be added; choose one with --currency"
+            f"{period} has money in {', '.join(b.currency for b in breakdowns)}, which can't be added; "
+            "choose one with --currency"
         )
     for breakdown in breakdowns:
         if form == "terminal":
@@ -222,12 +225,12 @@ def report(ctx: click.Context, period: str, form: str, currency: str | None, as_
 @period_option
 @currency_option
 @as_of_option
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many rows to print; the rest is summed.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many rows to print; the rest is summed."
+)
 @click.option("--format", "form", default="terminal", type=click.Choice(["terminal", "json"]), show_default=True)
 @click.pass_context
-def explain(
-    ctx: click.Context, what: str, period: str, currency: str | None, as_of: str | None, limit: int, form: str
-) -> None:
+def explain(ctx: click.Context, what: str, period: str, currency: str | None, as_of: str | None, limit: int, form: str) -> None:
     """Walk back from a figure of the report to the jobs in it, and from a job to the bill lines that paid for it.
 
     \b
@@ -341,4 +344,3 @@ def doctor(ctx: click.Context) -> None:
         click.echo(f"{'ok   ' if finding.good else 'WRONG'} {finding.text}")
     if problems:
         ctx.exit(1)
-

@@ -126,9 +126,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
     folder = path.resolve().parent
     refuse_unknown(tree, [*TOP_LEVEL, *TABLES, *KINDS], f"{path}: ")
-    values: dict[str, Any] = {
-        key: _typed(tree[key], TOP_LEVEL[key], f"{path}: {key}") for key in TOP_LEVEL if key in tree
-    }
+    values: dict[str, Any] = {key: _typed(tree[key], TOP_LEVEL[key], f"{path}: {key}") for key in TOP_LEVEL if key in tree}
     values["ledger"] = Path(_resolved(values.get("ledger", "ledger"), folder))
     values |= {key: convert(tree[key], kind, f"{path}: {key}", folder) for key, kind in TABLES.items() if key in tree}
     values |= {kind: _plugins(kind, tree.get(kind, {}), path, folder) for kind in KINDS}
@@ -157,7 +155,8 @@ def available(kind: str) -> Mapping[str, EntryPoint]:
     for point in entry_points(group=f"rdspend.{kind}"):
         if point.name in found and found[point.name].value != point.value:
             raise ConfigError(
-                f"{kind}.{point.name}: two installed packages offer it ({found[point.name].value} and {point.value}); remove one"
+                f"{kind}.{point.name}: two installed packages offer it ({found[point.name].value} and {point.value}); "
+                "remove one"
             )
         found[point.name] = point
     return found

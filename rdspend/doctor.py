@@ -87,7 +87,10 @@ def _elsewhere(ours: Distribution, folder: Path | None) -> Iterator[Examined]:
         if origin is None:
             yield Examined(False, f"{package} can't be imported")
         elif root.resolve() not in origin.resolve().parents:
-            yield Examined(False, f"{package} is imported from {origin.parent}, not from {root}: a foreign package of that name is in the way")
+            yield Examined(
+                False,
+                f"{package} is imported from {origin.parent}, not from {root}: a foreign package of that name is in the way",
+            )
     owners = {
         other.metadata["Name"]
         for other in distributions()

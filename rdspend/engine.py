@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -70,13 +70,34 @@ class Engine:
 
     def run(self, name: str, parameters: Mapping[str, Any] | None = None, **words: object) -> None:
         """Run one SQL file. Parameters that it does not name are left out."""
+        with mapped_errors():
+            self._execute(name, parameters, words)
+
+    def read(self, name: str, parameters: Mapping[str, Any] | None = None, **words: object) -> list[tuple[Any, ...]]:
+        """All rows of the query of one SQL file, for small answers."""
+        with mapped_errors():
+            return list(self._execute(name, parameters, words).fetchall())
+
+    def records(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The same with column names."""
+        with mapped_errors():
+            cursor = self._execute(name, parameters, {})
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def made(self, name: str, rows: Sequence[Sequence[Any]]) -> Any:
+        """A relation of rows in Python, each put into the one-row query of a SQL file; there are few of them."""
+        text = " UNION ALL ".join([statement(name)] * len(rows))
+        with mapped_errors():
+            return self.connection.sql(text, params=[value for row in rows for value in row])
+
+    def _execute(self, name: str, parameters: Mapping[str, Any] | None, words: Mapping[str, object]) -> Any:
         text = statement(name)
         for word, value in words.items():
             text = text.replace("{" + word + "}", str(value))
         named = set(re.findall(r"\$([a-z_]+)", text))
         bound = {k: v for k, v in (parameters or {}).items() if k in named}
-        with mapped_errors():
-            self.connection.execute(text, bound) if bound else self.connection.execute(text)
+        return self.connection.execute(text, bound) if bound else self.connection.execute(text)
 
     def rows(self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, for small answers."""

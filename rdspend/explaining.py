@@ -14,7 +14,6 @@ from rich.text import Text
 
 from rdspend.explanation import JobExplanation, Listing
 
-
 PIPE_WIDTH = 200
 WIDE = 130
 
@@ -62,7 +61,8 @@ def _visible(text: object) -> Text:
 
 
 def _listing(console: Console, found: Listing) -> None:
-    _heading(console, f"{found.target.kind} {found.target.value}: {_money(found.total)} in {found.rows:,} {'jobs' if found.jobs else 'parts'}")
+    what = "jobs" if found.jobs else "parts"
+    _heading(console, f"{found.target.kind} {found.target.value}: {_money(found.total)} in {found.rows:,} {what}")
     if found.jobs:
         wide = console.width >= WIDE
         more = ("team", "stage", "outcome") if wide else ()
@@ -88,7 +88,9 @@ def _listing(console: Console, found: Listing) -> None:
 
 def _job(console: Console, found: JobExplanation, limit: int) -> None:
     job = found.job
-    _heading(console, f"job {job.job_key}: {_money(found.cost)} {found.currency}, {job.gpu_hours:,.2f} GPU-hours, {job.category}")
+    _heading(
+        console, f"job {job.job_key}: {_money(found.cost)} {found.currency}, {job.gpu_hours:,.2f} GPU-hours, {job.category}"
+    )
     grid = _grid("record", "")
     for name, value in found.record:
         grid.add_row(name, _visible(value))
@@ -99,7 +101,9 @@ def _job(console: Console, found: JobExplanation, limit: int) -> None:
     for answer in found.answers:
         said = ", ".join(filter(None, (answer.activity, answer.stage)))
         won = f" — decides the {answer.won}" if answer.won else ""
-        console.print(Text.assemble(f"{answer.tagger} says {said} (confidence {answer.confidence:.2f}){won}: ", _visible(answer.evidence)))
+        console.print(
+            Text.assemble(f"{answer.tagger} says {said} (confidence {answer.confidence:.2f}){won}: ", _visible(answer.evidence))
+        )
     _heading(console, f"Where it ran ({len(found.placements)} nodes)")
     grid = _grid("node", "resource", "from", "to", "GPUs", right=("GPUs",))
     for place in found.placements[:limit]:

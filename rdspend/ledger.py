@@ -206,9 +206,13 @@ class Ledger:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise ConfigError(f"ledger {str(self.root)!r}: its file system can't lock files: {error.strerror}") from error
+                    raise ConfigError(
+                        f"ledger {str(self.root)!r}: its file system can't lock files: {error.strerror}"
+                    ) from error
                 holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
-                raise LedgerLocked(f"ledger {str(self.root)!r} is being written by {holder}; try again when it is done") from error
+                raise LedgerLocked(
+                    f"ledger {str(self.root)!r} is being written by {holder}; try again when it is done"
+                ) from error
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             with Engine(memory_limit="512MB", threads=1) as footers:
@@ -252,7 +256,7 @@ class Writer:
                 self._sync(name, delta.version())
 
     def roll_back(self, versions: Mapping[str, int]) -> None:
-        """Take back everything committed since `versions` was copied from here: a source that failed half way leaves nothing."""
+        """Take back all commits since `versions` was copied from here: a source that failed half way leaves nothing."""
         for name in [n for n, v in self.versions.items() if v != versions.get(n)]:
             delta = DeltaTable(str(self.root / name))
             delta.restore(versions.get(name, 0))
@@ -305,9 +309,7 @@ class Writer:
         path = self.root / table.name
         if not DeltaTable.is_deltatable(str(path)):
             fields = [Field(c.name, DELTA_TYPES[c.type], nullable=c.null is not None) for c in table.columns]
-            DeltaTable.create(
-                str(path), schema=Schema(fields), partition_by=list(table.partition), configuration=CONFIGURATION
-            )
+            DeltaTable.create(str(path), schema=Schema(fields), partition_by=list(table.partition), configuration=CONFIGURATION)
             self._sync(table.name, 0)
         return DeltaTable(str(path))
 
@@ -396,7 +398,15 @@ class Writer:
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def replace_jobs(
-        self, engine: Engine, jobs: Any, placements: Any | None, *, cluster: str, source: str, window: Window, open_complete: bool
+        self,
+        engine: Engine,
+        jobs: Any,
+        placements: Any | None,
+        *,
+        cluster: str,
+        source: str,
+        window: Window,
+        open_complete: bool,
     ) -> int:
         """Put jobs and their placements, relations of the engine, in the place of what the same source said before.
 
@@ -460,23 +470,9 @@ class Writer:
         run = Run(
             self.run, ",".join(stages), period, outcome, tuple(sorted(self.pending)), dict(self.versions), started_at, ended_at
         )
-        row = engine.connection.sql(
-            "SELECT CAST(? AS BIGINT) AS run, ? AS stages, ? AS period, to_timestamp(?) AS started_at, to_timestamp(?) AS ended_at, "
-            "? AS outcome, ? AS pending, ? AS versions, ? AS config_digest, ? AS code_version",
-            params=[
-                run.run,
-                run.stages,
-                period,
-                started_at,
-                ended_at,
-                outcome,
-                ",".join(run.pending),
-                json.dumps(run.versions, sort_keys=True),
-                config_digest,
-                code_version,
-            ],
-        )
-        self.append(RUNS, row)
+        versions = json.dumps(run.versions, sort_keys=True)
+        told = (run.run, run.stages, period, started_at, ended_at, outcome, ",".join(run.pending), versions)
+        self.append(RUNS, engine.made("run_row", [(*told, config_digest, code_version)]))
         return run
 
 
@@ -566,5 +562,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         text = str(error)
         if "No space left" in text or "disk quota" in text.lower():
-            raise SourceUnavailable(f"{path.parent}: the disk is full; nothing of this run is kept, free space and run again") from error
+            raise SourceUnavailable(
+                f"{path.parent}: the disk is full; nothing of this run is kept, free space and run again"
+            ) from error
         raise

@@ -1,7 +1,7 @@
 """The pipeline: collect, tag, attribute, publish. Each reads the ledger and writes the ledger; each may be repeated.
 
-Here, and only here, plugins are run: timed, tried again, counted, and their failures turned into recorded outcomes. A source that
-fails leaves nothing of its delivery behind and keeps the period open; it never stops the others.
+Here, and only here, plugins are run: timed, tried again, counted, and their failures turned into recorded outcomes. A source
+that fails leaves nothing of its delivery behind and keeps the period open; it never stops the others.
 """
 
 from __future__ import annotations
@@ -272,8 +272,12 @@ class Pipeline:
 
     def _with_history(self, writer: Writer, engine: Engine, rows: Any, cluster: str, as_of: datetime) -> Any:
         """Nodes as they are now, with what the ledger knows of nodes that were there before."""
-        engine.adopt("present_nodes", rows.project(f"*, {literal(cluster)} AS cluster") if "cluster" not in rows.columns else rows)
-        engine.execute(f"CREATE OR REPLACE TEMP VIEW known_nodes AS {writer.snapshot().select('nodes', lambda p: p['cluster'] == cluster)}")
+        engine.adopt(
+            "present_nodes", rows.project(f"*, {literal(cluster)} AS cluster") if "cluster" not in rows.columns else rows
+        )
+        engine.execute(
+            f"CREATE OR REPLACE TEMP VIEW known_nodes AS {writer.snapshot().select('nodes', lambda p: p['cluster'] == cluster)}"
+        )
         engine.run("nodes_as_of", as_of=f"TIMESTAMPTZ {literal(as_of.astimezone(UTC).isoformat())}")
         return engine.connection.table("nodes_as_of")
 
@@ -311,14 +315,7 @@ class Pipeline:
     def _append_coverage(self, writer: Writer, engine: Engine, words: Sequence[tuple[Any, ...]]) -> None:
         if not words:
             return
-        one = (
-            "SELECT CAST(? AS BIGINT) AS run, CAST(? AS VARCHAR) AS source, to_timestamp(?) AS window_start, "
-            "to_timestamp(?) AS window_end, CAST(? AS BOOLEAN) AS complete, CAST(? AS BIGINT) AS rows, "
-            "CAST(? AS BIGINT) AS effective_cost_nanos, to_timestamp(?) AS asked_at, CAST(? AS DOUBLE) AS seconds, "
-            "CAST(? AS VARCHAR) AS why"
-        )
-        rows = engine.connection.sql(" UNION ALL ".join([one] * len(words)), params=[v for word in words for v in word])
-        writer.append(COVERAGE, rows)
+        writer.append(COVERAGE, engine.made("coverage_word", words))
 
     def _findings(
         self, writer: Writer, engine: Engine, stage: str, month: str, found: Sequence[tuple[str, str, str, int]]
@@ -327,14 +324,7 @@ class Pipeline:
         if not found:
             writer.drop(FINDINGS, lambda p: p["stage"] == stage and p["period"] == month)
             return
-        one = (
-            "SELECT CAST(? AS VARCHAR) AS kind, CAST(? AS VARCHAR) AS subject, CAST(? AS VARCHAR) AS detail, CAST(? AS BIGINT) AS rows"
-        )
-        writer.replace(
-            FINDINGS,
-            engine.connection.sql(" UNION ALL ".join([one] * len(found)), params=[v for each in found for v in each]),
-            scope,
-        )
+        writer.replace(FINDINGS, engine.made("finding_row", found), scope)
 
     # --- tag ----------------------------------------------------------------------------------------------------------
 
@@ -360,7 +350,10 @@ class Pipeline:
                 "FROM answers AS a JOIN (SELECT job_key, end_day FROM tagged_jobs) AS j USING (job_key)",
             )
             writer.replace(
-                TAGS, filed, {"tagger": tagger.name}, drop=lambda p, name=tagger.name: stale(p, name)  # type: ignore[misc]
+                TAGS,
+                filed,
+                {"tagger": tagger.name},
+                drop=lambda p, name=tagger.name: stale(p, name),  # type: ignore[misc]
             )
         engine.execute("DROP TABLE tagged_jobs")
 
@@ -406,18 +399,18 @@ class Pipeline:
             drop=lambda p: p["month"] == month,
         )
         self._land_estimates(writer, engine, month, estimates)
-        self._findings(
-            writer, engine, "attribute", month, [(f.kind, f.subject, f.detail, f.rows) for f in done.findings]
-        )
-        self._check_landed(writer, engine, month)
+        self._findings(writer, engine, "attribute", month, [(f.kind, f.subject, f.detail, f.rows) for f in done.findings])
         drop_work(engine)
+        self._check_landed(writer, engine, month)
 
     def _land_estimates(self, writer: Writer, engine: Engine, month: str, sources: set[str]) -> None:
         made = bool(engine.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'estimate'"))
         for source in sorted(sources):
             scope = {"source": source, "billing_period": month}
             if made:
-                engine.execute(f"CREATE OR REPLACE TEMP VIEW estimated AS SELECT * FROM estimate WHERE source = {literal(source)}")
+                engine.execute(
+                    f"CREATE OR REPLACE TEMP VIEW estimated AS SELECT * FROM estimate WHERE source = {literal(source)}"
+                )
                 engine.run("estimated_charge")
                 writer.replace(CHARGES, engine.connection.sql("SELECT * FROM estimated_charge"), scope)
             else:
@@ -426,21 +419,14 @@ class Pipeline:
     def _check_landed(self, writer: Writer, engine: Engine, month: str) -> None:
         """Read both sides back from the ledger's files: what was written adds up too."""
         snapshot = writer.snapshot()
-        charges = snapshot.select("charges", lambda p: p["billing_period"] == month)
-        attributions = snapshot.select("attributions", lambda p: p["billing_period"] == month)
-        wrong = engine.rows(
-            "SELECT source, billing_currency, sum(c), sum(a), sum(bc), sum(ba) FROM ("
-            "SELECT source, billing_currency, sum(effective_cost_nanos) AS c, 0 AS a, sum(billed_cost_nanos) AS bc, 0 AS ba "
-            f"FROM ({charges}) GROUP BY ALL UNION ALL "
-            "SELECT source, billing_currency, 0, sum(effective_cost_nanos), 0, sum(billed_cost_nanos) "
-            f"FROM ({attributions}) GROUP BY ALL) GROUP BY ALL HAVING sum(c) <> sum(a) OR sum(bc) <> sum(ba) ORDER BY 1 LIMIT 1"
-        )
-        if wrong:
-            source, currency, c, a, bc, ba = wrong[0]
-            raise ConservationError(
-                f"{source} {month} {currency}: the ledger holds {c} nanos of charges and {a} of attributions "
-                f"(billed {bc} and {ba}); they must be equal; nothing of this run will be read"
-            )
+        for table in ("charges", "attributions"):
+            snapshot.view(engine, table, lambda p: p["billing_period"] == month)
+        for source, _, currency, _, charges, attributed, billed, billed_attributed in engine.read("sides"):
+            if charges != attributed or billed != billed_attributed:
+                raise ConservationError(
+                    f"{source} {month} {currency}: the ledger holds {charges} nanos of charges, {attributed} of attributions "
+                    f"(billed {billed} and {billed_attributed}); they must be equal; nothing of this run will be read"
+                )
 
     # --- publish ------------------------------------------------------------------------------------------------------
 
@@ -461,27 +447,14 @@ class Pipeline:
         for currency in currencies(engine):
             made = break_down(engine, snapshot, period, policy, currency, self.heading)
             made = replace(made, revision=next_revision(engine, made), snapshot=f"run-{writer.run}")
-            row = engine.connection.sql(
-                "SELECT CAST(? AS BIGINT) AS run, ? AS period, ? AS policy, ? AS currency, CAST(? AS BIGINT) AS revision, "
-                "? AS digest, ? AS figures, to_timestamp(?) AS published_at",
-                params=[
-                    writer.run,
-                    period.text,
-                    policy.name,
-                    currency,
-                    made.revision,
-                    digest(made),
-                    encode(made),
-                    self.clock(),
-                ],
-            )
-            writer.append(PUBLICATIONS, row)
+            figures = (writer.run, period.text, policy.name, currency, made.revision, digest(made), encode(made), self.clock())
+            writer.append(PUBLICATIONS, engine.made("publication_row", [figures]))
             outcome.breakdowns.append(made)
 
     # --- what readers ask ---------------------------------------------------------------------------------------------
 
     def breakdowns(self, period: Period, currency: str | None, as_of: str | None = None) -> list[Breakdown]:
-        """The period's breakdowns as published, or made afresh where the ledger moved on since. Takes no lock, writes nothing."""
+        """The period's breakdowns as published, or made afresh where the ledger moved on since. Writes nothing."""
         runs = self.ledger.runs()
         snapshot = self.ledger.snapshot(as_of, adding_up=True)
         if snapshot.run is None:
@@ -523,7 +496,9 @@ class Pipeline:
         made = [break_down(engine, snapshot, period, policy, each, self.heading) for each in currencies(engine)]
         return [replace(each, revision=next_revision(engine, each)) for each in made]
 
-    def explain(self, period: Period, what: str, currency: str | None, as_of: str | None, limit: int) -> Listing | JobExplanation:
+    def explain(
+        self, period: Period, what: str, currency: str | None, as_of: str | None, limit: int
+    ) -> Listing | JobExplanation:
         """A figure or a job of the period, from the newest snapshot that adds up."""
         snapshot = self.ledger.snapshot(as_of, adding_up=True)
         target = parse_target(what)
@@ -552,8 +527,8 @@ class Pipeline:
                     for closing in closings(engine, currency):
                         refuse_open(closing, currency)
                         lines.append(
-                            f"{month} {closing.source}: {closing.charges:,.9f} {currency} {closing.basis}, charges - attributed = "
-                            f"{closing.charges - closing.attributed:.9f}"
+                            f"{month} {closing.source}: {closing.charges:,.9f} {currency} {closing.basis}, "
+                            f"charges - attributed = {closing.charges - closing.attributed:.9f}"
                         )
         return lines
 
@@ -570,7 +545,9 @@ class Pipeline:
         lines += ["", "sources"]
         for s in health.sources:
             when = "never" if s.last_success is None else f"{datetime.fromtimestamp(s.last_success, UTC):%Y-%m-%d %H:%M:%SZ}"
-            lines.append(f"  {s.source:<20} {'ok' if s.up else 'FAILED':<7} last complete {when}  {s.rows:,} rows  {s.seconds:.1f} s")
+            lines.append(
+                f"  {s.source:<20} {'ok' if s.up else 'FAILED':<7} last complete {when}  {s.rows:,} rows  {s.seconds:.1f} s"
+            )
         for name in sorted({c.name for c in self.config.collectors} - {s.source for s in health.sources}):
             lines.append(f"  {name:<20} never asked")
         pending = runs[-1].pending
@@ -602,8 +579,8 @@ class Pipeline:
                     bad = found.kind != "ok"
                     problems += bad
                     lines.append(
-                        f"{'LOOK' if bad else 'ok  '} {tagger.name}: {found.rule}: matches {found.matched:,} jobs, wins {found.won:,} "
-                        f"({float(found.gpu_hours):,.1f} GPU-hours){': ' + found.detail if found.detail else ''}"
+                        f"{'LOOK' if bad else 'ok  '} {tagger.name}: {found.rule}: matches {found.matched:,} jobs, "
+                        f"wins {found.won:,} ({found.gpu_hours:,.1f} GPU-hours){': ' + found.detail if found.detail else ''}"
                     )
         return lines, problems
 

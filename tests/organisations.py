@@ -56,6 +56,8 @@ path = "metrics.prom"
 retries = 0
 """
 
+MONTH = "2026-10"
+
 JOBS_HEADER = "job_id,user,account,name,submit_time,start_time,end_time,state,nodes,gpus,gpu_type,activity"
 NODES_HEADER = "node,resource_id,gpus,gpu_type,cpus,memory_gib,start_time,end_time"
 
@@ -87,6 +89,11 @@ confidence = 0.9
 """
 
 
+def following(month: str) -> str:
+    """The next month."""
+    return f"{month[:5]}{int(month[5:]) + 1:02d}" if month[5:] != "12" else f"{int(month[:4]) + 1}-01"
+
+
 def bill_line(
     start: str,
     end: str,
@@ -96,17 +103,16 @@ def bill_line(
     service: str = "Compute",
     currency: str = "USD",
     billed: str | None = None,
-    month: str = "2026-10",
+    month: str = MONTH,
     category: str = "Usage",
     reservation: str = "",
 ) -> str:
-    following = f"{month[:5]}{int(month[5:]) + 1:02d}" if month[5:] != "12" else f"{int(month[:4]) + 1}-01"
     values = {
         "BilledCost": billed if billed is not None else cost,
         "EffectiveCost": cost,
         "BillingCurrency": currency,
         "BillingPeriodStart": f"{month}-01T00:00:00Z",
-        "BillingPeriodEnd": f"{following}-01T00:00:00Z",
+        "BillingPeriodEnd": f"{following(month)}-01T00:00:00Z",
         "ChargePeriodStart": start,
         "ChargePeriodEnd": end,
         "ChargeCategory": category,
@@ -123,19 +129,19 @@ def bill_line(
     return ",".join(values.get(column, "") for column in FOCUS_COLUMNS)
 
 
-def two_days(price: str = "98.32") -> list[str]:
-    """Two nodes over two days by the hour, storage for the month, a credit, an unused reservation."""
+def two_days(price: str = "98.32", month: str = MONTH) -> list[str]:
+    """Two nodes over the month's first two days by the hour, storage for the month, a credit, an unused reservation."""
     lines = []
     for day in (1, 2):
         for hour in range(24):
-            end = f"2026-10-{day:02d}T{hour + 1:02d}:00:00Z" if hour < 23 else f"2026-10-{day + 1:02d}T00:00:00Z"
+            start = f"{month}-{day:02d}T{hour:02d}:00:00Z"
+            end = f"{month}-{day:02d}T{hour + 1:02d}:00:00Z" if hour < 23 else f"{month}-{day + 1:02d}T00:00:00Z"
             for node in ("i-1", "i-2"):
-                lines.append(bill_line(f"2026-10-{day:02d}T{hour:02d}:00:00Z", end, price, node))
-    lines.append(bill_line("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z", "310.123456789", service="Storage"))
-    lines.append(bill_line("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z", "-10", service="Credits", category="Credit"))
-    lines.append(
-        bill_line("2026-10-01T00:00:00Z", "2026-10-02T00:00:00Z", "50", "cr-1", service="Compute", reservation="Unused")
-    )
+                lines.append(bill_line(start, end, price, node, month=month))
+    first, second, last = f"{month}-01T00:00:00Z", f"{month}-02T00:00:00Z", f"{following(month)}-01T00:00:00Z"
+    lines.append(bill_line(first, last, "310.123456789", service="Storage", month=month))
+    lines.append(bill_line(first, last, "-10", service="Credits", category="Credit", month=month))
+    lines.append(bill_line(first, second, "50", "cr-1", service="Compute", reservation="Unused", month=month))
     return lines
 
 
@@ -143,11 +149,11 @@ def write_bill(folder: Path, lines: Iterable[str], name: str = "bill.csv") -> No
     (folder / name).write_text("\n".join([",".join(FOCUS_COLUMNS), *lines]) + "\n")
 
 
-def write_organisation(folder: Path) -> Path:
-    """Write all files of the small lab; returns the configuration file."""
+def write_organisation(folder: Path, month: str = MONTH) -> Path:
+    """Write all files of the small lab, its bill and jobs of that month; returns the configuration file."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_bill(folder, two_days())
-    (folder / "jobs.csv").write_text("\n".join([JOBS_HEADER, *JOBS]) + "\n")
+    write_bill(folder, two_days(month=month))
+    (folder / "jobs.csv").write_text("\n".join([JOBS_HEADER, *JOBS]).replace(MONTH, month) + "\n")
     (folder / "nodes.csv").write_text("\n".join([NODES_HEADER, *NODES]) + "\n")
     (folder / "labels.csv").write_text("\n".join(LABELS) + "\n")
     (folder / "rules.toml").write_text(RULES)

@@ -203,7 +203,11 @@ def test_a_source_that_fails_keeps_its_last_word(tmp_path: Path) -> None:
 
 def test_two_currencies_are_never_added(tmp_path: Path) -> None:
     config = write_organisation(tmp_path)
-    config.write_text(config.read_text().replace('folder = "reports"', 'folder = "reports"\nfile = "report-{currency}"').replace('path = "metrics.prom"\n', ""))
+    config.write_text(
+        config.read_text()
+        .replace('folder = "reports"', 'folder = "reports"\nfile = "report-{currency}"')
+        .replace('path = "metrics.prom"\n', "")
+    )
     euro = bill_line("2026-10-01T00:00:00Z", "2026-10-01T01:00:00Z", "7.5", "i-1", currency="EUR")
     write_bill(tmp_path, [*two_days(), euro])
     rdspend(config, "run", "--period", "2026-10")
@@ -269,7 +273,10 @@ def test_rules_check_names_what_needs_a_look(tmp_path: Path) -> None:
     )
     rdspend(config, "collect", "--period", "2026-10")
     shown = rdspend(config, "rules", "check").stdout
-    lines = {name: next(line for line in shown.splitlines() if f"'{name}'" in line) for name in ("never", "late", "blind", "ablations")}
+    lines = {
+        name: next(line for line in shown.splitlines() if f"'{name}'" in line)
+        for name in ("never", "late", "blind", "ablations")
+    }
     assert all(lines[name].startswith("LOOK") for name in ("never", "late", "blind"))
     assert lines["ablations"].startswith("ok")
 
@@ -341,7 +348,22 @@ def test_a_duplicate_job_is_refused_with_both_rows(tmp_path: Path) -> None:
 
 def test_help_is_readable_and_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-P", "-m", "rdspend", "--help"], capture_output=True, text=True, check=True)
-    for word in ("init", "collect", "tag", "attribute", "publish", "run", "report", "explain", "check", "status", "rules", "daemon", "doctor", "Exit codes"):
+    for word in (
+        "init",
+        "collect",
+        "tag",
+        "attribute",
+        "publish",
+        "run",
+        "report",
+        "explain",
+        "check",
+        "status",
+        "rules",
+        "daemon",
+        "doctor",
+        "Exit codes",
+    ):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 

@@ -91,7 +91,7 @@ def collect(path: Path | str, *columns: str, window: Window = OCTOBER, **options
 
 def refusal(path: Path | str, **options: bool) -> BadRecord:
     with pytest.raises(BadRecord) as caught:
-        collect(path, "COLUMNS(*)", **options)
+        collect(path, "CAST(COLUMNS(*) AS VARCHAR)", **options)
     return caught.value
 
 
@@ -553,6 +553,16 @@ def test_a_line_with_another_number_of_values_is_refused(tmp_path: Path, line: s
     path.write_text(text(LINE) + line + "\n")
     error = refusal(path)
     assert (error.file, error.line) == (str(path), 3)
+
+
+def test_a_line_that_breaks_after_the_collector_looked_is_still_a_bad_record(tmp_path: Path) -> None:
+    path = bill(tmp_path, {})
+    with closing(Focus(Location(path)).collect(OCTOBER)) as deliveries:
+        delivery = next(deliveries)
+        path.write_text(text(LINE) + "1,2\n")
+        with pytest.raises(BadRecord) as caught:
+            run(delivery, "billed_cost_nanos")
+    assert (caught.value.file, caught.value.line) == (str(path), 3)
 
 
 def test_an_unreadable_file_leaves_the_source_unavailable(tmp_path: Path) -> None:

@@ -58,11 +58,7 @@ def test_what_is_not_a_host_list_is_refused(text: str, found: str) -> None:
         expand(text)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["n", "gpu-", "a1x"]), st.integers(0, 500), st.integers(0, 20), st.integers(1, 4))
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(["n", "gpu-", "a1x"]), st.integers(0, 500), st.integers(0, 20), st.integers(1, 4))))
 def test_every_number_of_a_range_comes_out_once_and_padded(parts: list[tuple[str, int, int, int]]) -> None:
     text = ",".join(f"{name}[{first:0{width}d}-{first + more}]" for name, first, more, width in parts)
     expected = [f"{name}{i:0{width}d}" for name, first, more, width in parts for i in range(first, first + more + 1)]

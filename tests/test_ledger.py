@@ -162,7 +162,9 @@ def test_what_no_run_finished_is_not_read_and_not_kept(tmp_path: Path) -> None:
 
 
 def rates() -> duckdb.DuckDBPyRelation:
-    return duckdb.connect().sql("SELECT 'r.toml' AS origin_file, 1 AS origin_row, 'USD' AS currency, 5 AS price_per_gpu_hour_nanos")
+    return duckdb.connect().sql(
+        "SELECT 'r.toml' AS origin_file, 1 AS origin_row, 'USD' AS currency, 5 AS price_per_gpu_hour_nanos"
+    )
 
 
 def test_a_source_that_failed_half_way_is_rolled_back_and_the_others_stay(tmp_path: Path) -> None:
@@ -225,7 +227,10 @@ def test_history_is_never_expired_by_delta(tmp_path: Path) -> None:
 
 def test_a_missing_value_where_none_may_be_is_refused_by_name(tmp_path: Path) -> None:
     without = charges([1]).project("* REPLACE (CAST(NULL AS VARCHAR) AS billing_currency)")
-    with Ledger(tmp_path / "ledger").writer() as writer, pytest.raises(BadRecord, match=r"charges\.billing_currency: found no value in 1 rows"):
+    with (
+        Ledger(tmp_path / "ledger").writer() as writer,
+        pytest.raises(BadRecord, match=r"charges\.billing_currency: found no value in 1 rows"),
+    ):
         writer.replace(CHARGES, without, {"source": "a", "billing_period": "2026-10"})
 
 

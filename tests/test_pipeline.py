@@ -217,7 +217,9 @@ def test_a_later_correction_of_an_earlier_month_is_money_of_its_own_billing_mont
     config = load(write_organisation(tmp_path))
     Pipeline(config).run(OCTOBER)
     bill = (tmp_path / "bill.csv").read_text()
-    correction = bill.splitlines()[1].replace("2026-10-01T00:00:00Z,2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z,2026-12-01T00:00:00Z", 1)
+    correction = bill.splitlines()[1].replace(
+        "2026-10-01T00:00:00Z,2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z,2026-12-01T00:00:00Z", 1
+    )
     (tmp_path / "bill.csv").write_text(bill + correction + "\n")
     november = parse_period("2026-11")
     made = Pipeline(config).run(november).breakdowns[0]

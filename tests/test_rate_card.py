@@ -205,14 +205,9 @@ def test_every_overlap_is_seen_and_nothing_else(
     day = datetime(2026, 1, 1, tzinfo=UTC)
     spans = [(kind, start, start + length + 1) for kind, start, length in spans]
     file.write_text(
-        "".join(
-            span(str((day + timedelta(a)).date()), str((day + timedelta(b)).date()), gpu_type=kind)
-            for kind, a, b in spans
-        )
+        "".join(span(str((day + timedelta(a)).date()), str((day + timedelta(b)).date()), gpu_type=kind) for kind, a, b in spans)
     )
-    matches = any(
-        one[0] == two[0] and one[1] < two[2] and two[1] < one[2] for i, one in enumerate(spans) for two in spans[:i]
-    )
+    matches = any(one[0] == two[0] and one[1] < two[2] and two[1] < one[2] for i, one in enumerate(spans) for two in spans[:i])
     try:
         read_rates(str(file))
     except ConfigError:
@@ -221,9 +216,7 @@ def test_every_overlap_is_seen_and_nothing_else(
         assert not matches
 
 
-KEY = st.sampled_from(
-    ["gpu_type", "node", "partition", "price_per_gpu_hour", "price_per_node_hour", "currency", "from"]
-)
+KEY = st.sampled_from(["gpu_type", "node", "partition", "price_per_gpu_hour", "price_per_node_hour", "currency", "from"])
 VALUE = st.one_of(
     st.sampled_from(['"USD"', '"h100"', "2026-01-01", "nan", "1e400", "[1]", "{}", "07:00:00", '"2026-01-01T00:00Z"']),
     st.decimals(allow_nan=False, allow_infinity=False, places=11, min_value=-10, max_value=10**11).map(str),
@@ -232,9 +225,7 @@ VALUE = st.one_of(
 
 
 @given(st.lists(st.lists(st.tuples(KEY, VALUE), max_size=4).map(dict), max_size=3))
-def test_any_text_is_rates_or_a_config_error(
-    tmp_path_factory: pytest.TempPathFactory, tables: list[dict[str, str]]
-) -> None:
+def test_any_text_is_rates_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, tables: list[dict[str, str]]) -> None:
     file = tmp_path_factory.mktemp("rates") / "rates.toml"
     text = "".join("[[rate]]\n" + "".join(f"{key} = {value}\n" for key, value in table.items()) for table in tables)
     file.write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -21,7 +21,7 @@ weighed AS (
     FROM held JOIN span AS p ON p.n = held.n
 ),
 taken AS (
-    SELECT w.n, w.h, hour.k, sum(w.held) AS held, min(w.num) AS num, min(w.whole) AS whole,
+    SELECT w.n, w.h, hour.k, count(*) AS pieces, sum(w.held) AS held, min(w.num) AS num, min(w.whole) AS whole,
         sum(hour.effective * w.held * w.num // w.whole) AS effective,
         sum(hour.billed * w.held * w.num // w.whole) AS billed
     FROM weighed AS w JOIN hour ON hour.n = w.n AND hour.h = w.h
@@ -29,13 +29,13 @@ taken AS (
     GROUP BY ALL
 ),
 running AS (
-    SELECT line.l, line.k, line.n, line.h, line.effective, line.billed, t.held, t.num, t.whole,
+    SELECT line.l, line.k, line.n, line.h, line.effective, line.billed, t.pieces, t.held, t.num, t.whole,
         t.effective AS taken_effective, t.billed AS taken_billed, hour.effective AS hour_effective, hour.billed AS hour_billed,
         CAST(sum(line.effective) OVER (PARTITION BY line.k, line.n, line.h ORDER BY line.l ROWS UNBOUNDED PRECEDING) AS HUGEINT) AS upto,
         CAST(sum(line.billed) OVER (PARTITION BY line.k, line.n, line.h ORDER BY line.l ROWS UNBOUNDED PRECEDING) AS HUGEINT) AS billed_upto
     FROM line JOIN taken AS t USING (k, n, h) JOIN hour USING (k, n, h)
 )
-SELECT l, k, n, h, effective, billed, held, num, whole,
+SELECT l, k, n, h, effective, billed, pieces, held, num, whole,
     CASE WHEN hour_effective = 0 THEN 0
         ELSE taken_effective * upto // hour_effective - taken_effective * (upto - effective) // hour_effective END AS taken,
     CASE WHEN hour_billed = 0 THEN 0

@@ -1,8 +1,8 @@
 """by_queue: jobs of one queue have one activity.
 
-    [taggers.by_queue]
-    queue = "serving"
-    activity = "inference"
+[taggers.by_queue]
+queue = "serving"
+activity = "inference"
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """flat_fee: the same amount every month, for what sends no bill.
 
-    [collectors.flat_fee]
-    fee = "1200.50"
-    currency = "USD"
-    service = "Colocation"
+[collectors.flat_fee]
+fee = "1200.50"
+currency = "USD"
+service = "Colocation"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """one_line: the total of each period, a line each, appended to a file.
 
-    [exporters.one_line]
-    path = "totals.txt"
+[exporters.one_line]
+path = "totals.txt"
 """
 
 from __future__ import annotations
