@@ -668,8 +668,10 @@ def _tags(column: str, kind: str) -> str:
         # A struct has every key on every row: those without a value are no tags of this row.
         entries = f"map_entries(CAST(to_json({column}) AS MAP(VARCHAR, VARCHAR)))"
         return f"map_from_entries(list_filter({entries}, lambda entry: entry.value IS NOT NULL))"
-    # A key that stands there twice raises in the cast, also in TRY_CAST of DuckDB 1.5.
-    return f"TRY(TRY_CAST(TRY_CAST({column} AS JSON) AS MAP(VARCHAR, VARCHAR)))"
+    # DuckDB 1.5 makes a map of a key that stands there twice, 2.0 does not.
+    keys = f"json_keys(TRY_CAST({column} AS JSON))"
+    once = f"len({keys}) = len(list_distinct({keys}))"
+    return f"CASE WHEN {once} THEN TRY_CAST(TRY_CAST({column} AS JSON) AS MAP(VARCHAR, VARCHAR)) END"
 
 
 def _spelled(text: str, words: Sequence[str], otherwise: str) -> str:
@@ -807,10 +809,11 @@ def _know_tags(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> 
     largest = sorted(texts, key=lambda part: -max(f.local.stat().st_size for f in part.files))
     for part in largest[:SAMPLED_PARTS]:
         some = f"SELECT tags FROM ({part.rows(counted=False)}) LIMIT {SAMPLED_ROWS}"
-        connection.execute(
-            f"INSERT INTO known_tags SELECT tags, {_tags('tags', 'VARCHAR')} FROM (SELECT DISTINCT tags FROM ({some})) "
-            f"WHERE tags NOT IN (SELECT known_text FROM known_tags) LIMIT {KNOWN_TAGS}"
-        )
+        with _sound(part.files[0]):
+            connection.execute(
+                f"INSERT INTO known_tags SELECT tags, {_tags('tags', 'VARCHAR')} FROM (SELECT DISTINCT tags FROM ({some})) "
+                f"WHERE tags NOT IN (SELECT known_text FROM known_tags) LIMIT {KNOWN_TAGS}"
+            )
 
 
 def _column_notes(rows: dict[Part, int]) -> list[tuple[str, str, str, int]]:

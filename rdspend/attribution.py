@@ -366,8 +366,9 @@ def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
     return found
 
 
-def drop_work(engine: Engine, keep: Sequence[str] = ()) -> None:
-    """Drop the work tables of an attribution, so that the next one starts with free memory."""
-    for (name,) in engine.rows("SELECT table_name FROM duckdb_tables() WHERE temporary"):
-        if name not in keep:
-            engine.execute(f"DROP TABLE IF EXISTS {identifier(name)}")
+def drop_work(engine: Engine) -> None:
+    """Drop the tables and views of an attribution, so that the next one starts with free memory and free names."""
+    for kind in ("view", "table"):
+        temporary = f"SELECT {kind}_name FROM duckdb_{kind}s() WHERE temporary" + (" AND NOT internal" if kind == "view" else "")
+        for (name,) in engine.rows(temporary):
+            engine.execute(f"DROP {kind} IF EXISTS {identifier(name)}")

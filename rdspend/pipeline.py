@@ -402,6 +402,7 @@ class Pipeline:
         self._findings(writer, engine, "attribute", month, [(f.kind, f.subject, f.detail, f.rows) for f in done.findings])
         drop_work(engine)
         self._check_landed(writer, engine, month)
+        drop_work(engine)
 
     def _land_estimates(self, writer: Writer, engine: Engine, month: str, sources: set[str]) -> None:
         made = bool(engine.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'estimate'"))

@@ -315,6 +315,16 @@ def test_a_quarter_and_a_year_hold_the_month(lab: Path) -> None:
     assert month["lines"] == quarter["lines"] == year["lines"]
 
 
+def test_a_range_of_months_is_run_as_one(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    november = bill_line("2026-11-01T00:00:00Z", "2026-11-01T01:00:00Z", "5", "i-1", month="2026-11")
+    write_bill(tmp_path, [*two_days(), november])
+    rdspend(config, "run", "--period", "2026-10..2026-11")
+    both, one, two = (report(config, period) for period in ("2026-10..2026-11", "2026-10", "2026-11"))
+    assert Decimal(both["total"]) == Decimal(one["total"]) + Decimal(two["total"])
+    assert two["total"] == "5.000000000"
+
+
 def test_a_future_period_is_refused(lab: Path) -> None:
     assert "which is not yet" in rdspend(lab, "run", "--period", "2199-01", ok=2).stderr
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import pytest
 from breakdowns import LAB, build, cell, many
+from scraping import Scraper, scraping
 
 from exporters.prometheus import Prometheus
 from exporters.report import to_json
@@ -24,66 +17,39 @@ from rdspend.schema import Health, SourceHealth
 
 pytestmark = pytest.mark.server
 
-START = Path(__file__).parent / "prometheus" / "start-prometheus"
-
 TEAMS = ("two\nlines", 'quote " and \\ backslash', "a|b{}=,", "équipe 数据")
 MADE = build((*LAB, *many(3000), *(cell("evaluation", f"{n}.25", team=team) for n, team in enumerate(TEAMS, 1))))
 HEALTH = Health("1.2.3", (SourceHealth("focus", True, 1790000000.0, 1790000000.0, 2.5, 1000),), last_run_ok=True)
 
 
-@dataclass(frozen=True)
-class Server:
-    url: str
-
-    def ask(self, query: str) -> list[dict[str, Any]]:
-        url = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return result
-
-    def value(self, query: str) -> float:
-        (sample,) = self.ask(query)
-        return float(sample["value"][1])
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("prometheus")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraper]:
     daemon = Daemon(lambda _: ([MADE], HEALTH), {"prometheus": Prometheus("127.0.0.1:0")}, 3600, "1.2.3", lambda _: None)
     daemon.start()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     try:
-        target = "{}:{}".format(*daemon.addresses["prometheus"])
-        subprocess.run([START, "start", folder, str(port), target], check=True, timeout=300)
-        server = Server(f"http://127.0.0.1:{port}")
-        deadline = time.monotonic() + 60
-        while not server.ask("rdspend_last_run_ok"):
-            assert time.monotonic() < deadline, "nothing was scraped in 60 s"
-            time.sleep(0.2)
-        yield server
+        with scraping("{}:{}".format(*daemon.addresses["prometheus"]), tmp_path_factory.mktemp("prometheus")) as scraper:
+            yield scraper
     finally:
-        subprocess.run([START, "stop", folder], check=True, timeout=60)
         daemon.stop()
 
 
-def test_the_target_is_up(server: Server) -> None:
+def test_the_target_is_up(server: Scraper) -> None:
     assert server.value('up{job="rdspend"}') == 1
 
 
-def test_the_sum_of_cost_over_activities_and_buckets_is_the_total_of_the_report(server: Server) -> None:
+def test_the_sum_of_cost_over_activities_and_buckets_is_the_total_of_the_report(server: Scraper) -> None:
     total = Decimal(json.loads(to_json(MADE))["total"])
     assert f"{server.value('sum(rdspend_cost_usd)'):.2f}" == f"{total:.2f}"
 
 
-def test_the_sum_by_category_is_the_line_of_the_report(server: Server) -> None:
-    found = {s["metric"]["category"]: float(s["value"][1]) for s in server.ask("sum by (category) (rdspend_cost_usd)")}
+def test_the_sum_by_category_is_the_line_of_the_report(server: Scraper) -> None:
+    found = server.by("category", "sum by (category) (rdspend_cost_usd)")
     assert {name: f"{cost:.2f}" for name, cost in found.items()} == {
         line.name: f"{line.cost:.2f}" for line in (*MADE.lines, *MADE.buckets)
     }
 
 
-def test_shares_of_the_denominator_can_be_computed_again_from_the_costs(server: Server) -> None:
+def test_shares_of_the_denominator_can_be_computed_again_from_the_costs(server: Scraper) -> None:
     ratio = (
         'sum(rdspend_cost_usd{category="final_training"}) / sum(rdspend_cost_usd{category!="inference"})'
         ' - scalar(rdspend_share_ratio{category="final_training"})'
@@ -91,16 +57,16 @@ def test_shares_of_the_denominator_can_be_computed_again_from_the_costs(server: 
     assert abs(server.value(ratio)) < 1e-9
 
 
-def test_the_closing_difference_is_zero(server: Server) -> None:
+def test_the_closing_difference_is_zero(server: Scraper) -> None:
     assert server.value("max(abs(rdspend_closing_difference_usd))") == 0
 
 
-def test_no_label_had_to_be_renamed_by_the_scrape(server: Server) -> None:
+def test_no_label_had_to_be_renamed_by_the_scrape(server: Scraper) -> None:
     labels = {label for sample in server.ask('{job="rdspend"}') for label in sample["metric"]}
     assert not [label for label in labels if label.startswith("exported_")]
 
 
 @pytest.mark.parametrize(("number", "team"), list(enumerate(TEAMS, 1)))
-def test_strange_team_names_arrive_as_they_are(server: Server, number: int, team: str) -> None:
-    found = {s["metric"]["team"]: float(s["value"][1]) for s in server.ask('rdspend_cost_usd{category="evaluation"}')}
+def test_strange_team_names_arrive_as_they_are(server: Scraper, number: int, team: str) -> None:
+    found = server.by("team", 'rdspend_cost_usd{category="evaluation"}')
     assert found[team] == number + 0.25
