@@ -120,13 +120,13 @@ def attribute(
 
 def _refuse_mixed_pools(engine: Engine) -> None:
     mixed = engine.rows(
-        "SELECT pool, cluster FROM span WHERE pool IS NOT NULL GROUP BY pool, cluster "
+        "SELECT pool FROM span WHERE pool IS NOT NULL GROUP BY pool "
         "HAVING count(*) FILTER (gpu_parts IS NULL) > 0 AND count(gpu_parts) > 0 ORDER BY 1"
     )
     if mixed:
-        pool, cluster = mixed[0]
+        (pool,) = mixed[0]
         raise ConfigError(
-            f"pool {pool!r} of cluster {cluster!r}: some of its nodes have a known GPU count and some have none; "
+            f"pool {pool!r}: some of its nodes have a known GPU count and some have none; "
             "its money can't be spread by capacity; give all of them one, or none"
         )
 
@@ -134,7 +134,7 @@ def _refuse_mixed_pools(engine: Engine) -> None:
 # The lines that slot.sql put into class 9, said once more.
 NEEDS_SPREADING = """NOT (
     ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND s // 86400 = (e - 1) // 86400)
-    OR (NOT unused AND COALESCE(route = 2, false) AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600)
+    OR (NOT unused AND COALESCE(route = 2, false) AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600 AND s < until AND e > since)
 )"""
 _SPREAD_DAYS = """UNION ALL
     SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' ELSE 'node' END, d, j, cluster,
@@ -369,6 +369,8 @@ def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
 def drop_work(engine: Engine) -> None:
     """Drop the tables and views of an attribution, so that the next one starts with free memory and free names."""
     for kind in ("view", "table"):
-        temporary = f"SELECT {kind}_name FROM duckdb_{kind}s() WHERE temporary" + (" AND NOT internal" if kind == "view" else "")
+        temporary = f"SELECT {kind}_name FROM duckdb_{kind}s() WHERE temporary" + (
+            " AND NOT internal" if kind == "view" else ""
+        )
         for (name,) in engine.rows(temporary):
             engine.execute(f"DROP {kind} IF EXISTS {identifier(name)}")

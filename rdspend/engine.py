@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from rdspend.border import bad_record, identifier
-from rdspend.errors import RdspendError, SourceUnavailable
+from rdspend.errors import BadRecord, RdspendError, SourceUnavailable
 from rdspend.schema import ArrowStream, Table, Type
 
 DUCKDB_TYPES: Mapping[Type, str] = {
@@ -167,6 +167,18 @@ def mapped_errors() -> Iterator[None]:
         if isinstance(error, duckdb.IOException):
             raise SourceUnavailable(str(error).strip()) from error
         raise
+
+
+@contextmanager
+def delivered_errors(table: str) -> Iterator[None]:
+    """The same while somebody's rows are read to their end: what DuckDB can't read in them is a bad record."""
+    try:
+        with mapped_errors():
+            yield
+    except (duckdb.OutOfMemoryException, duckdb.InternalException):
+        raise
+    except duckdb.Error as error:
+        raise BadRecord(f"{table}: the delivered rows can't be read: {str(error).strip()}") from error
 
 
 class Interrupted(RdspendError):

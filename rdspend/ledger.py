@@ -29,7 +29,7 @@ from deltalake.schema import MapType, PrimitiveType
 from deltalake.transaction import AddAction, RemoveAction
 
 from rdspend.border import identifier, literal
-from rdspend.engine import DUCKDB_TYPES, Engine, empty_select, mapped_errors
+from rdspend.engine import DUCKDB_TYPES, Engine, delivered_errors, empty_select, mapped_errors
 from rdspend.errors import BadRecord, ConfigError, ConservationError, LedgerLocked, SourceUnavailable
 from rdspend.schema import NAME, RUNS, TABLES, Table, Type, Window
 
@@ -316,7 +316,7 @@ class Writer:
     def _copy(self, relation: Any, table: Table, staged: Path, scope: Mapping[str, str]) -> list[_Staged]:
         staged.mkdir(parents=True)
         name = f"{uuid.uuid4().hex}.parquet"
-        with disk_errors(staged), mapped_errors():
+        with disk_errors(staged), delivered_errors(table.name):
             relation.write_parquet(str(staged / name), compression="zstd", row_group_size=ROW_GROUP_ROWS)
         found = _staged(self._footers, staged / name, scope, table)
         return [found] if found.rows else []
@@ -324,7 +324,7 @@ class Writer:
     def _copy_partitioned(
         self, relation: Any, table: Table, staged: Path, scope: Mapping[str, str], carried: list[str]
     ) -> list[_Staged]:
-        with disk_errors(staged), mapped_errors():
+        with disk_errors(staged), delivered_errors(table.name):
             relation.write_parquet(
                 str(staged), compression="zstd", partition_by=carried, row_group_size=ROW_GROUP_ROWS, overwrite=True
             )

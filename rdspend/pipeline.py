@@ -7,7 +7,7 @@ that fails leaves nothing of its delivery behind and keeps the period open; it n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -201,7 +201,8 @@ class Pipeline:
         for attempt in range(self.config.collect.retries + 1):
             versions = dict(writer.versions)
             try:
-                return self._land(writer, engine, source, window, owners), None
+                with _left_tidy(source.instance.collect(window)) as deliveries:
+                    return self._land(writer, engine, source, deliveries, window, owners), None
             except (Interrupted, ConservationError, LedgerLocked):
                 raise
             except SourceUnavailable as error:
@@ -215,12 +216,18 @@ class Pipeline:
         return _Landed(), failure
 
     def _land(
-        self, writer: Writer, engine: Engine, source: Plugin, window: Window, owners: dict[tuple[str, str], str]
+        self,
+        writer: Writer,
+        engine: Engine,
+        source: Plugin,
+        deliveries: Iterator[Delivery],
+        window: Window,
+        owners: dict[tuple[str, str], str],
     ) -> _Landed:
         landed = _Landed()
         billed_months: set[str] = set()
         pending_jobs: Delivery | None = None
-        for delivery in source.instance.collect(window):
+        for delivery in deliveries:
             self._stop_if_asked()
             if not delivery.complete:
                 raise SourceUnavailable(f"{source.name}: its delivery of {delivery.table} says it is not all of it")
@@ -625,6 +632,17 @@ def next_revision(engine: Engine, made: Breakdown) -> int:
         return 1
     revision, known = last[0]
     return int(revision) if known == digest(made) else int(revision) + 1
+
+
+@contextmanager
+def _left_tidy(deliveries: Iterator[Delivery]) -> Iterator[Iterator[Delivery]]:
+    """A collector that is left half way still cleans up behind itself."""
+    try:
+        yield deliveries
+    finally:
+        close = getattr(deliveries, "close", None)
+        if close is not None:
+            close()
 
 
 @dataclass

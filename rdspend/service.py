@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rdspend.config import Config
@@ -43,6 +43,8 @@ class Service:
             self._upto = now
         self._forget(months[-1])
         health = pipeline.health(outcome)
+        # The newest run is the publishing one; what was good about it says nothing of the sources before it.
+        health = replace(health, last_run_ok=health.last_run_ok and not outcome.failures)
         return [self._shown[key] for key in sorted(self._shown)], health
 
     def _from(self, now: datetime) -> datetime:

@@ -1,10 +1,12 @@
--- Estimated charges of priced hours: one a run of hours of a day at one price; one an hour where capacity is not known (GPU time held x price).
+-- Estimated charges of priced hours: one a run of hours of a day at one price; one an hour where a GPU has a price and the node's GPUs
+-- are not known (GPU time held x price).
 -- In: rate_hour, rates, span, share_piece. Out: estimate (charge), with n, the node record it is for.
 CREATE OR REPLACE TEMP TABLE estimate AS
 WITH known AS (
     SELECT n, source, rate, min(s) AS s, max(e) AS e, sum(e - s) AS seconds FROM (
-        SELECT r.*, h - row_number() OVER (PARTITION BY n, source, rate, h // 24 ORDER BY h) AS island
-        FROM rate_hour AS r SEMI JOIN (SELECT n FROM span WHERE gpu_parts IS NOT NULL) USING (n)
+        SELECT r.n, r.source, r.rate, r.s, r.e, r.h, h - row_number() OVER (PARTITION BY n, r.source, rate, h // 24 ORDER BY h) AS island
+        FROM rate_hour AS r JOIN span AS p USING (n) JOIN rates AS t ON t.source = r.source AND t.origin_row = r.rate
+        WHERE p.gpu_parts IS NOT NULL OR t.price_per_node_hour_nanos IS NOT NULL
     ) GROUP BY n, source, rate, h // 24, island
 ),
 held AS (
@@ -12,6 +14,7 @@ held AS (
         sum(CAST(p.gpu_parts AS HUGEINT) * (least(p.e, r.e) - greatest(p.s, r.s))) AS part_seconds
     FROM rate_hour AS r
     JOIN (SELECT n FROM span WHERE gpu_parts IS NULL) AS u USING (n)
+    JOIN rates AS t ON t.source = r.source AND t.origin_row = r.rate AND t.price_per_gpu_hour_nanos IS NOT NULL
     JOIN (SELECT n, s, e, gpu_parts, CAST(unnest(range(s // 3600, (e - 1) // 3600 + 1)) AS INTEGER) AS h FROM share_piece WHERE unknown) AS p
         ON p.n = r.n AND p.h = r.h AND p.s < r.e AND p.e > r.s
     GROUP BY r.n, r.source, r.rate, r.s, r.e

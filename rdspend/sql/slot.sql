@@ -17,7 +17,7 @@ WITH line AS (
 routed AS (
     SELECT k, s, sole, service_name, v,
         CASE
-            WHEN route = 2 AND NOT unused AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600 THEN 2
+            WHEN route = 2 AND NOT unused AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600 AND s < until AND e > since THEN 2
             WHEN (unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND s // 86400 = (e - 1) // 86400
                 THEN CASE WHEN unused THEN 5 WHEN route IS NULL THEN 4 ELSE 1 END
             ELSE 9

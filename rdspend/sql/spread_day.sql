@@ -1,6 +1,6 @@
 -- Every other line over the days of its period, evenly by seconds. In: spread_line, spread_node, job, span.
 -- Out: spread_day (line x day x job or cluster). class 1: a job billed by its own resource, over its runs by overlap (none overlaps: the
--- latest run); 4: shared; 5: the bill says unused; 6: paid for a node that was never up in the period: idle of its cluster.
+-- latest that started); 4: shared; 5: the bill says unused; 6: paid for a node that was never up in the period: idle of its cluster.
 CREATE OR REPLACE TEMP TABLE spread_day AS
 WITH stranded AS (
     SELECT l.* REPLACE (6 AS class),
@@ -10,7 +10,7 @@ WITH stranded AS (
     WHERE l.class IN (2, 3) AND l.l NOT IN (SELECT l FROM spread_node)
 ),
 run AS (
-    SELECT l.l, r.j, r.s AS run_s, greatest(l.s, r.s) AS s, least(l.e, r.e) AS e
+    SELECT l.l, r.j, r.started, r.s AS run_s, greatest(l.s, r.s) AS s, least(l.e, r.e) AS e
     FROM spread_line AS l JOIN job AS r ON r.resource_id = l.resource_id
     WHERE l.class = 1
 ),
@@ -25,7 +25,7 @@ part AS (
     UNION ALL
     SELECT l.l, l.k, l.class, l.service, l.effective, l.billed, l.s, l.e, last.j, NULL
     FROM spread_line AS l
-    JOIN (SELECT l, arg_max(j, (run_s, j)) AS j FROM run GROUP BY l HAVING count(*) FILTER (s < e) = 0) AS last USING (l)
+    JOIN (SELECT l, arg_max(j, (started, run_s, j)) AS j FROM run GROUP BY l HAVING count(*) FILTER (s < e) = 0) AS last USING (l)
 ),
 daily AS (
     SELECT *, unnest(range(s // 86400, (e - 1) // 86400 + 1)) AS d FROM part

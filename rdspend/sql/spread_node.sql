@@ -16,6 +16,7 @@ weighed AS (
     SELECT l, k, effective, billed, n, h,
         CAST(weight AS HUGEINT) * (least(e, (h + 1) * 3600) - greatest(s, h * 3600)) AS w
     FROM hourly
+    WHERE weight > 0
 ),
 running AS (
     SELECT *,

@@ -296,6 +296,16 @@ NAMED_WORLDS = {
         placements=(ALL_DAY, replace(ALL_DAY, job_key="a/1/0", cpus=6)),
         share_rule="cpu",
     ),
+    "one name for a job, a node and a pool, and one for a node and a pool": small(
+        charges=(bill(0, HOUR), replace(bill(0, 2 * HOUR, "p"), row=2)),
+        nodes=(
+            replace(NODE, pool="i-0"),
+            replace(NODE, node="n1", resource_id="p", pool="i-0"),
+            replace(NODE, node="n2", pool="p"),
+        ),
+        jobs=(replace(JOB, resource_id="i-0"),),
+        placements=(ALL_DAY, replace(ALL_DAY, node="n1", gpu_parts=7), replace(ALL_DAY, node="n2")),
+    ),
     "unused capacity of a node with jobs is bill-idle": small(
         charges=(replace(bill(0, HOUR), capacity_status="Unused"), replace(bill(0, 48 * HOUR), commitment_status="Unused")),
         nodes=(NODE,),
