@@ -133,8 +133,8 @@ def _refuse_mixed_pools(engine: Engine) -> None:
 
 # The lines that slot.sql put into class 9, said once more.
 NEEDS_SPREADING = """NOT (
-    ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND s // 86400 = (e - 1) // 86400)
-    OR (NOT unused AND COALESCE(route = 2, false) AND sole IS NOT NULL AND s // 3600 = (e - 1) // 3600 AND s < until AND e > since)
+    ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND h // 24 = last_h // 24)
+    OR COALESCE(route = 2 AND h = last_h AND sole IS NOT NULL AND NOT unused AND us < until * 1000000 AND last_us > since * 1000000, false)
 )"""
 _SPREAD_DAYS = """UNION ALL
     SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' ELSE 'node' END, d, j, cluster,
@@ -152,7 +152,12 @@ def _node_days(engine: Engine) -> bool:
     )
     source, key = ("charges", "1") if keys <= 1 else (joined, "k")
     engine.run(
-        "slot", key=key, charges=source, packed=_packed("effective_cost_nanos", "billed_cost_nanos"), hours=_by_hour("h")
+        "slot",
+        key=key,
+        key_too="k, " if key == "k" else "",
+        charges=source,
+        packed=_packed("effective_cost_nanos", "billed_cost_nanos"),
+        hours=_by_hour("h"),
     )
     engine.run("charge_sum", key=key, charges=source)
     billed = f"SELECT k, what AS n, d, v, {_names('v')} FROM slot WHERE class = 2"
@@ -175,8 +180,7 @@ def _collect_days(engine: Engine, known: str, hour_rows: str) -> None:
     engine.run("node_day", known=known, hour_rows=hour_rows, sums=sums, hours=_by_hour("hour"), packed=packed)
 
 
-# Two sums in one: effective money in the low 64 bits, billed minus effective above. HUGEINT's // cuts toward zero, so that a
-# difference below zero has to be rounded down by hand.
+# Two sums in one: effective money in the low 64 bits, billed minus effective above.
 PACK = 2**64
 
 
@@ -184,21 +188,20 @@ def _packed(effective: str, billed: str) -> str:
     return f"(CAST({effective} AS HUGEINT) + (CAST({billed} AS HUGEINT) - {effective}) * {PACK})"
 
 
-def _difference(v: str) -> str:
-    """Billed minus effective money of a packed sum."""
-    shifted = f"({v} + {PACK // 2})"
-    return (
-        f"(CASE WHEN {v} BETWEEN {-PACK // 2} AND {PACK // 2 - 1} THEN 0 WHEN {shifted} >= 0 THEN {shifted} // {PACK} "
-        f"ELSE -(({PACK - 1} - {shifted}) // {PACK}) END)"
-    )
-
-
 def _effective(v: str) -> str:
-    return f"CAST({v} - {_difference(v)} * {PACK} AS BIGINT)"
+    """The low 64 bits of a packed sum, as a signed number."""
+    low = f"({v} & {PACK - 1})"
+    return f"CAST(CASE WHEN {low} >= {PACK // 2} THEN {low} - {PACK} ELSE {low} END AS BIGINT)"
 
 
 def _billed(v: str) -> str:
-    return f"CAST({v} - {_difference(v)} * {PACK - 1} AS BIGINT)"
+    """Effective money and the difference above it; taking the low part away first makes the division exact."""
+    effective = _effective(v)
+    return f"CASE WHEN {_differs(v)} THEN CAST({effective} + ({v} - {effective}) // {PACK} AS BIGINT) ELSE {effective} END"
+
+
+def _differs(v: str) -> str:
+    return f"COALESCE({v} NOT BETWEEN {-PACK // 2} AND {PACK // 2 - 1}, false)"
 
 
 UNPACKED: dict[str, Any] = {"effective": _effective("v"), "billed": _billed("v")}
@@ -292,7 +295,7 @@ def _taken(prefix: str, wide: bool) -> str:
 
 
 def _job_days(engine: Engine) -> None:
-    differs = " OR ".join(f"COALESCE({_difference(f'v{i}')} <> 0, false)" for i in HOURS)
+    differs = " OR ".join(_differs(f"v{i}") for i in HOURS)
     engine.run("whole_day", differs=differs, hours=_columns(_effective))
     engine.run("whole_day_billed", hours=_columns(_billed))
     engine.run("piece_day")

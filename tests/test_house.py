@@ -118,17 +118,21 @@ def test_a_plugin_has_one_name_everywhere(kind: str, name: str) -> None:
     assert f"{kind}.{name}" in {table.heading.strip("[]") for table in tables("docs/configuration.md")}
 
 
-def test_every_module_in_the_three_folders_is_a_plugin_or_a_part_of_one() -> None:
-    for kind in KINDS:
-        modules = {path.stem for path in (ROOT / kind).glob("*.py")} - {"__init__"}
-        parts = modules - set(entry_point_table(kind))
-        imported = {
-            node.module
-            for name in modules
-            for node in ast.walk(parsed(f"{kind}/{name}.py"))
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{kind}.")
-        }
-        assert {f"{kind}.{part}" for part in parts} <= imported
+def parts_of(kind: str, name: str) -> set[str]:
+    """Modules of its own folder that a module imports, and those that they import."""
+    imported = {
+        node.module.removeprefix(f"{kind}.")
+        for node in ast.walk(parsed(f"{kind}/{name}.py"))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{kind}.")
+    }
+    return imported.union(*(parts_of(kind, part) for part in imported))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_module_in_the_three_folders_is_a_plugin_or_a_part_of_one(kind: str) -> None:
+    modules = {path.stem for path in (ROOT / kind).glob("*.py")} - {"__init__"}
+    named = set(entry_point_table(kind))
+    assert modules == named.union(*(parts_of(kind, name) for name in named))
 
 
 def test_only_exporters_are_made_of_several_modules() -> None:
@@ -263,7 +267,7 @@ def test_the_page_has_the_keys_of_the_files_that_plugins_read() -> None:
     assert header == ",".join(label.COLUMNS)
     nodes = next(row for t in tables("docs/configuration.md") for row in t.rows if row[0] == "`nodes`" and t.head == KEYS)
     assert set(names(nodes[3])) == set(job_log.NODE_FIELDS)
-    assert set(focus.REQUIRED) <= set(names(text("docs/configuration.md")))
+    assert [column for column in focus.REQUIRED if f"`{column}`" not in text("docs/configuration.md")] == []
     assert f"At least {CELLS_LEFT_AT_LEAST} for each period" in text("docs/configuration.md")
 
 
@@ -394,16 +398,26 @@ SQL = sorted(path.stem for path in (ROOT / "rdspend" / "sql").glob("*.sql"))
 def statements_run() -> Iterator[re.Pattern[str]]:
     """Names of SQL files in the code: the first argument of the engine's methods that run one, f-strings as patterns."""
     for path in (ROOT / "rdspend").rglob("*.py"):
-        for node in ast.walk(parsed(str(path.relative_to(ROOT)))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
-                continue
-            if node.func.attr not in RUNNERS:
-                continue
-            match node.args[0]:
-                case ast.Constant(value=str(name)):
-                    yield re.compile(re.escape(name))
-                case ast.JoinedStr(values=parts):
-                    yield re.compile("".join(re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z_]+" for p in parts))
+        module = parsed(str(path.relative_to(ROOT)))
+        for node in ast.walk(module):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="engine"), attr=attr), args=[first, *_]) if attr in RUNNERS:
+                    yield from written(first, module)
+
+
+def written(value: ast.expr, module: ast.Module) -> Iterator[re.Pattern[str]]:
+    """The texts that an expression may be; nothing for one that is no text."""
+    match value:
+        case ast.Constant(value=str(name)):
+            yield re.compile(re.escape(name))
+        case ast.JoinedStr(values=parts):
+            yield re.compile("".join(re.escape(p.value) if isinstance(p, ast.Constant) else "[a-z_]+" for p in parts))
+        case ast.IfExp(body=one, orelse=other):
+            yield from (*written(one, module), *written(other, module))
+        case ast.Name(id=name):
+            for node in ast.walk(module):
+                if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                    yield from written(node.value, module)
 
 
 def test_every_statement_is_run_and_every_statement_that_is_run_is_there() -> None:
@@ -427,8 +441,10 @@ def test_a_policy_is_read_and_is_named_as_its_file(name: str) -> None:
     assert load_policy(name).name == name
 
 
-def test_the_default_policy_exists() -> None:
+def test_the_default_policy_exists_and_the_page_names_all_there_are() -> None:
     assert configuration.Config.policy in available()
+    (words,) = (row[3] for t in tables("docs/configuration.md") for row in t.rows if row[0] == "`policy`")
+    assert set(names(words)) == set(available())
 
 
 # --- what must not be there -------------------------------------------------------------------------------------------
