@@ -60,7 +60,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import duckdb
 
@@ -139,6 +139,9 @@ class Slurm:
     settle_seconds: int = 10
     gpu_tres: str = "gres/gpu"
     resource_id: Literal["instance_id", "node_name"] = "instance_id"
+
+    # The daemon may ask for short windows: a finished job is read once.
+    incremental: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.cluster):

@@ -7,18 +7,18 @@ the hours in which the node was up, then over the placements of the hour by the 
 The one rounding rule: shares are cut toward zero to whole nanos, job by job and hour by hour, and what is cut stays with the
 node's idle. A line spread over several hours or days takes differences of cut running totals, so its parts add up to the line.
 
-Reads the relations charges, nodes, jobs, placements, rates of one connection; leaves attributions, occupancy, estimate and
-findings there.
+Reads the relations charges, nodes, jobs, placements, rates of one connection, and other_charges: lines of other billing months
+that may pay for hours of this one. Leaves attributions, occupancy and estimate there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from rdspend.border import identifier, literal
+from rdspend.border import identifier
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
 from rdspend.schema import GPU_PARTS, SECONDS_PER_HOUR
@@ -82,13 +82,11 @@ def attribute(
     now: int,
     share_rule: ShareRule = "gpu",
     *,
-    priced_clusters: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Attributed:
     """Attribute all rows of `charges`, and estimate the hours of `month` that no bill names where there are rates.
 
-    now             epoch second up to which open jobs and nodes are counted
-    priced_clusters clusters the rate card speaks for; None: all
+    now  epoch second up to which open jobs and nodes are counted
 
     Raises ConfigError for a node hour without a price or with two, ConservationError when the two sides differ.
     """
@@ -109,7 +107,7 @@ def attribute(
     engine.run("crowded")
     engine.run("rescaled")
     engine.run("share_piece")
-    _estimate(engine, times, priced_clusters)
+    _estimate(engine, times)
     progress("money to jobs")
     _job_days(engine)
     engine.run("attributions", spread_too=_SPREAD_DAYS if spread else "", **UNPACKED)
@@ -134,7 +132,10 @@ def _refuse_mixed_pools(engine: Engine) -> None:
 # The lines that slot.sql put into class 9, said once more.
 NEEDS_SPREADING = """NOT (
     ((unused OR route IS NULL OR (route = 1 AND sole IS NOT NULL)) AND h // 24 = last_h // 24)
-    OR COALESCE(route = 2 AND h = last_h AND sole IS NOT NULL AND NOT unused AND us < until * 1000000 AND last_us > since * 1000000, false)
+    OR COALESCE(
+        route = 2 AND h = last_h AND sole IS NOT NULL AND NOT unused
+        AND us < until * 1000000 AND last_us > since * 1000000, false
+    )
 )"""
 _SPREAD_DAYS = """UNION ALL
     SELECT k, CASE class WHEN 1 THEN 'job' WHEN 4 THEN 'shared' WHEN 5 THEN 'bill_idle' ELSE 'node' END, d, j, cluster,
@@ -250,13 +251,13 @@ def share_of_node(rule: ShareRule) -> tuple[str, str]:
     return f"CAST(greatest({parts}) AS BIGINT)", str(DOMINANT_PARTS)
 
 
-def _estimate(engine: Engine, times: dict[str, int], clusters: Sequence[str] | None) -> None:
+def _estimate(engine: Engine, times: dict[str, int]) -> None:
     """Price the hours of the month that no bill names."""
     engine.execute("DROP TABLE IF EXISTS estimate")
     if not engine.value("SELECT count(*) FROM rates"):
         return
-    only = "" if clusters is None else "WHERE cluster IN (" + ", ".join(map(literal, clusters)) + ")"
-    engine.run("rate_hour", times, clusters=only)
+    engine.run("paid_hour", times)
+    engine.run("rate_hour", times)
     _refuse_unpriced(engine)
     engine.run("estimate", gpu_parts=GPU_PARTS)
     engine.run("estimate_key")

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from rdspend.border import literal
-from rdspend.config import authority
+from rdspend.config import Config, authority
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
 from rdspend.ledger import Snapshot
@@ -53,6 +53,11 @@ class Heading:
     remark: str = ""
     synthetic: bool = False
     share_rule: str = "gpu"
+
+
+def heading(config: Config) -> Heading:
+    """What the configuration has its reports say of themselves."""
+    return Heading(config.title, config.remark, config.synthetic, config.engine.share_rule)
 
 
 def money(nanos: int) -> Decimal:
@@ -115,7 +120,7 @@ def break_down(
     period: Period,
     policy: Policy,
     currency: str,
-    heading: Heading,
+    said: Heading,
     revision: int = 0,
 ) -> Breakdown:
     """The breakdown of a period in one currency. Wants `open_views`. Raises ConservationError when it doesn't close."""
@@ -156,6 +161,11 @@ def break_down(
         "WHERE bucket = 'shared' AND billing_currency = ? GROUP BY ALL ORDER BY 2 DESC, 1",
         [currency],
     )
+    buckets = tuple(_line(name, by_category) for name in BUCKETS)
+    if total != sum((line.cost for line in (*lines, *buckets)), ZERO):
+        raise ConservationError(
+            f"{period.text} {currency}: the lines and buckets of page one do not add up to {total}; nothing was published"
+        )
     return Breakdown(
         period=period.text,
         months=period.months,
@@ -169,7 +179,7 @@ def break_down(
         gpu_hours=gpu_hours(sum(int(r[7]) for r in jobs_only)),
         denominator=denominator,
         lines=lines,
-        buckets=tuple(_line(name, by_category) for name in BUCKETS),
+        buckets=buckets,
         stages=_descending(_grouped(jobs_only, 1)),
         teams=_descending(_grouped(jobs_only, 2)),
         clusters=_descending(_grouped(jobs_only, 3)),
@@ -193,10 +203,10 @@ def break_down(
             )
         ),
         idle_gpu_hours_known=idle_known,
-        share_rule=heading.share_rule,
-        synthetic=heading.synthetic,
-        title=heading.title,
-        remark=heading.remark,
+        share_rule=said.share_rule,
+        synthetic=said.synthetic,
+        title=said.title,
+        remark=said.remark,
     )
 
 
@@ -313,3 +323,15 @@ def decode(text: str) -> Breakdown:
 def digest(breakdown: Breakdown) -> str:
     """What a revision is told apart by: the figures and words, not when or in which run they were made."""
     return hashlib.sha256(encode(replace(breakdown, revision=0, snapshot="")).encode()).hexdigest()
+
+
+def next_revision(engine: Engine, made: Breakdown) -> int:
+    """The last revision when the figures are still the same, else one more. Wants the view `publications`."""
+    last = engine.rows(
+        "SELECT revision, digest FROM publications WHERE period = ? AND policy = ? AND currency = ? ORDER BY run DESC LIMIT 1",
+        [made.period, made.policy.name, made.currency],
+    )
+    if not last:
+        return 1
+    revision, known = last[0]
+    return int(revision) if known == digest(made) else int(revision) + 1

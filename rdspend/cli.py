@@ -198,14 +198,14 @@ def report(ctx: click.Context, period: str, form: str, currency: str | None, as_
     made on the spot.
     """
     from rdspend.config import load_plugin
-    from rdspend.pipeline import Pipeline
+    from rdspend.reading import Reader
 
     reader = load_plugin("exporters", "report")
     if form != "terminal" and form not in reader.texts:
         raise ConfigError(f"--format {form!r}: expected one of terminal, {', '.join(reader.texts)}")
     with _progress() as progress:
         progress("reading the ledger")
-        breakdowns = Pipeline(_load(ctx)).breakdowns(_period(period), currency, as_of)
+        breakdowns = Reader(_load(ctx)).breakdowns(_period(period), currency, as_of)
     if form != "terminal" and len(breakdowns) > 1:
         raise ConfigError(
             f"{period} has money in {', '.join(b.currency for b in breakdowns)}, which can't be added; "
@@ -245,11 +245,11 @@ def explain(ctx: click.Context, what: str, period: str, currency: str | None, as
     add to the job's cost, to the last digit.
     """
     from rdspend.explaining import print_explanation
-    from rdspend.pipeline import Pipeline
+    from rdspend.reading import Reader
 
     with _progress() as progress:
         progress("reading the ledger")
-        found = Pipeline(_load(ctx)).explain(_period(period), what, currency, as_of, limit)
+        found = Reader(_load(ctx)).explain(_period(period), what, currency, as_of, limit)
     print_explanation(found, form, limit)
 
 
@@ -260,8 +260,8 @@ def check(ctx: click.Context) -> None:
 
     Reads no source. Exit code 4 when a month does not close.
     """
-    from rdspend.pipeline import Pipeline
     from rdspend.policy import load_policy
+    from rdspend.reading import Reader
 
     config = _load(ctx)
     load_policy(config.policy)
@@ -270,7 +270,7 @@ def check(ctx: click.Context) -> None:
         click.echo(f"{kind}: {names}")
     if not config.collectors:
         raise ConfigError(f"{config.file}: collectors: none is configured; nothing would be read")
-    checked = Pipeline(config).check()
+    checked = Reader(config).check()
     for line in checked:
         click.echo(line)
 
@@ -279,10 +279,25 @@ def check(ctx: click.Context) -> None:
 @click.pass_context
 def status(ctx: click.Context) -> None:
     """Show the ledger's runs, what each source last said, and what waits to be attributed."""
+    from rdspend.reading import Reader
+
+    for line in Reader(_load(ctx)).status():
+        click.echo(line)
+
+
+@main.command()
+@click.argument("source")
+@click.pass_context
+def forget(ctx: click.Context, source: str) -> None:
+    """Take out the charges and prices of a SOURCE that is no longer configured.
+
+    Its months have to be attributed and published again. Earlier runs stay readable with --as-of.
+    """
     from rdspend.pipeline import Pipeline
 
-    for line in Pipeline(_load(ctx)).status():
-        click.echo(line)
+    outcome = Pipeline(_load(ctx)).forget(source)
+    months = ", ".join(outcome.run.pending) if outcome.run else ""
+    click.echo(f"forgot {source}; waiting to be attributed: {months or 'nothing'}")
 
 
 @main.group()
@@ -297,9 +312,9 @@ def rules_check(ctx: click.Context) -> None:
 
     Names rules that match nothing, that an earlier rule always precedes, or that would read a column that is null for all jobs.
     """
-    from rdspend.pipeline import Pipeline
+    from rdspend.reading import Reader
 
-    lines, problems = Pipeline(_load(ctx)).check_rules()
+    lines, problems = Reader(_load(ctx)).check_rules()
     for line in lines:
         click.echo(line)
     click.echo(f"{problems} rules to look at" if problems else "nothing to look at")

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -49,6 +50,12 @@ class EngineOptions:
     memory_limit: str = "512MB"
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9]\d*(KB|MB|GB|TB)", self.memory_limit):
+            raise ValueError(f"memory_limit: found {self.memory_limit!r}; expected a size like 512MB or 4GB")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads: found {self.threads}; expected 1 or more")
+
 
 @dataclass(frozen=True)
 class CollectOptions:
@@ -61,17 +68,27 @@ class CollectOptions:
     retries: int = 1
     wait_seconds: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.retries < 0 or not 0 <= self.wait_seconds <= 3600:
+            raise ValueError("retries and wait_seconds are 0 or more, wait_seconds at most an hour")
+
 
 @dataclass(frozen=True)
 class DaemonOptions:
     """`[daemon]`: how often it works.
 
-    interval_seconds      between two collects
-    periods               how many months it publishes: 2 is the open month and the one before
+    interval_seconds  between two collects of the time since the last, from sources that can tell it apart (schedulers)
+    whole_seconds     between two collects of everything, bills and all published months included
+    periods           how many months it publishes: 2 is the open month and the one before
     """
 
     interval_seconds: int = 300
+    whole_seconds: int = 3600
     periods: int = 2
+
+    def __post_init__(self) -> None:
+        if self.interval_seconds < 1 or self.whole_seconds < 1 or self.periods < 1:
+            raise ValueError("interval_seconds, whole_seconds and periods are 1 or more")
 
 
 @dataclass(frozen=True)

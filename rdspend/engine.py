@@ -123,10 +123,6 @@ class Engine:
             finally:
                 self.connection.unregister("adopted")
 
-    def empty(self, table: Table, view: str | None = None) -> None:
-        """A view with the table's columns and no rows."""
-        self.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(view or table.name)} AS {empty_select(table)}")
-
 
 @dataclass(frozen=True)
 class _Stream:

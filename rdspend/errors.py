@@ -4,6 +4,7 @@
       ConfigError            edit a file and start again                     exit 2
       SourceUnavailable      try again later; the period stays open          exit 3
         LedgerLocked         another writer holds the ledger                 exit 3
+        LedgerUnwritable     the disk is full: free space, run again         exit 3
       BadRecord              the same input always fails: names file, line   exit 2
       ConservationError      a defect of ours: stop, publish nothing         exit 4
 
@@ -48,6 +49,10 @@ class SourceUnavailable(RdspendError):
 
 class LedgerLocked(SourceUnavailable):
     """Another process writes to this ledger."""
+
+
+class LedgerUnwritable(SourceUnavailable):
+    """The ledger's disk takes no more; nothing of this run is kept."""
 
 
 class ConservationError(RdspendError):

@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import Any
 
 from rdspend.attribution import EARLIEST, LATEST, ShareRule, month_span, share_of_node
-from rdspend.border import literal
-from rdspend.breakdown import gpu_hours, money
+from rdspend.breakdown import gpu_hours, money, open_views
 from rdspend.config import authority
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
+from rdspend.ledger import Snapshot
+from rdspend.period import Period
 from rdspend.schema import ACTIVITIES, BUCKETS, GPU_PARTS, STAGES
 
 KINDS = ("activity", "bucket", "stage", "team", "cluster", "day", "job")
@@ -197,11 +198,11 @@ def find_job(engine: Engine, text: str) -> str:
 
 
 def explain_job(
-    engine: Engine, text: str, share_rule: ShareRule, currency: str, attributed_at: Mapping[str, int]
+    engine: Engine, text: str, share_rule: ShareRule, currency: str, attributed: Mapping[str, Snapshot]
 ) -> JobExplanation:
     """One job, all the way to the bill. Wants `open_views` and `job_money`; leaves the engine's views narrowed to the job.
 
-    attributed_at  for each month of the period, the second up to which its open jobs were counted
+    attributed  for each month of the period, the ledger as the run that attributed it saw it
     """
     key = find_job(engine, text)
     job = engine.rows(
@@ -210,15 +211,17 @@ def explain_job(
         [key],
     )
     if not job:
-        raise ConfigError(f"job {key!r} neither cost anything nor held a GPU in {', '.join(attributed_at)}")
+        raise ConfigError(f"job {key!r} neither cost anything nor held a GPU in {', '.join(attributed)}")
     *_, effective, _, billed = job[0]
     record = _record(engine, key)
     answers = _answers(engine, key)
     placements = _placements(engine, key)
-    _narrow(engine, key)
-    lines = tuple(
-        line for month, now in attributed_at.items() for line in _bill_lines(engine, key, month, share_rule, currency, now)
-    )
+    lines: tuple[BillLine, ...] = ()
+    for month, snapshot in attributed.items():
+        open_views(engine, snapshot, Period(month, (month,)))
+        _narrow(engine, key)
+        counted_to = int(snapshot.run.started_at) if snapshot.run else 0
+        lines += _bill_lines(engine, key, month, share_rule, currency, counted_to)
     total = sum((line.part for line in lines), Decimal(0))
     billed_total = sum((line.billed_part for line in lines), Decimal(0))
     if total != money(effective) or billed_total != money(billed):
@@ -265,7 +268,6 @@ def _narrow(engine: Engine, key: str) -> None:
 
 
 def _bill_lines(engine: Engine, key: str, month: str, share_rule: ShareRule, currency: str, now: int) -> tuple[BillLine, ...]:
-    engine.execute(f"CREATE OR REPLACE TEMP VIEW charges AS SELECT * FROM near_charges WHERE billing_period = {literal(month)}")
     first, last = month_span(month)
     low = engine.value("SELECT min(epoch_us(charge_period_start)) // 1000000 FROM charges")
     high = engine.value("SELECT max(epoch_us(charge_period_end)) // 1000000 FROM charges")

@@ -30,7 +30,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from rdspend.border import identifier, literal
 from rdspend.engine import DUCKDB_TYPES, Engine, delivered_errors, empty_select, mapped_errors
-from rdspend.errors import BadRecord, ConfigError, ConservationError, LedgerLocked, SourceUnavailable
+from rdspend.errors import BadRecord, ConfigError, ConservationError, LedgerLocked, LedgerUnwritable, SourceUnavailable
 from rdspend.schema import NAME, RUNS, TABLES, Table, Type, Window
 
 DELTA_TYPES: Mapping[Type, PrimitiveType | MapType] = {
@@ -64,11 +64,6 @@ class Run:
     versions: Mapping[str, int]
     started_at: float
     ended_at: float
-
-    @property
-    def adds_up(self) -> bool:
-        """Nothing collected or tagged waits to be attributed."""
-        return not self.pending
 
 
 @dataclass(frozen=True)
@@ -177,10 +172,10 @@ class Ledger:
             for run, stages, period, outcome, pending, versions, started, ended in rows
         ]
 
-    def snapshot(self, as_of: str | None = None, adding_up: bool = False) -> Snapshot:
+    def snapshot(self, as_of: str | None = None, months: Sequence[str] = ()) -> Snapshot:
         """The newest run's tables, or those of `as_of`: a run (`12`, `run-12`).
 
-        adding_up  the newest run at or before it that left nothing pending: what a report may show.
+        months  the newest run at or before it in which none of these waits to be attributed: what a report of them may show.
         """
         runs = self.runs()
         if as_of is not None:
@@ -189,8 +184,7 @@ class Ledger:
                 known = f"1 to {runs[-1].run}" if runs else "none yet"
                 raise ConfigError(f"--as-of {as_of!r}: no such run; expected a run's number ({known})")
             runs = [r for r in runs if r.run <= int(wanted)]
-        if adding_up:
-            runs = [r for r in runs if r.adds_up]
+        runs = [r for r in runs if not set(months) & set(r.pending)]
         return Snapshot(self.root, runs[-1] if runs else None)
 
     @contextmanager
@@ -292,7 +286,8 @@ class Writer:
             else:
                 files = self._copy(checked, table, staged, scope)
             gone = drop or (lambda partition: all(partition[c] == v for c, v in scope.items()))
-            return self._commit(table, delta, files, gone)
+            with disk_errors(self.root):
+                return self._commit(table, delta, files, gone)
         finally:
             _remove_tree(staged)
 
@@ -316,7 +311,7 @@ class Writer:
     def _copy(self, relation: Any, table: Table, staged: Path, scope: Mapping[str, str]) -> list[_Staged]:
         staged.mkdir(parents=True)
         name = f"{uuid.uuid4().hex}.parquet"
-        with disk_errors(staged), delivered_errors(table.name):
+        with disk_errors(self.root), delivered_errors(table.name):
             relation.write_parquet(str(staged / name), compression="zstd", row_group_size=ROW_GROUP_ROWS)
         found = _staged(self._footers, staged / name, scope, table)
         return [found] if found.rows else []
@@ -324,7 +319,7 @@ class Writer:
     def _copy_partitioned(
         self, relation: Any, table: Table, staged: Path, scope: Mapping[str, str], carried: list[str]
     ) -> list[_Staged]:
-        with disk_errors(staged), delivered_errors(table.name):
+        with disk_errors(self.root), delivered_errors(table.name):
             relation.write_parquet(
                 str(staged), compression="zstd", partition_by=carried, row_group_size=ROW_GROUP_ROWS, overwrite=True
             )
@@ -561,8 +556,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error)
-        if "No space left" in text or "disk quota" in text.lower():
-            raise SourceUnavailable(
-                f"{path.parent}: the disk is full; nothing of this run is kept, free space and run again"
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left" in text or "disk quota" in text.lower():
+            raise LedgerUnwritable(
+                f"{path}: the disk is full; nothing of this run is kept, free space and run again"
             ) from error
         raise

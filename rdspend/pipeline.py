@@ -7,7 +7,7 @@ that fails leaves nothing of its delivery behind and keeps the period open; it n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,41 +16,36 @@ from typing import Any
 
 from rdspend.attribution import attribute, drop_work, month_span
 from rdspend.border import literal
-from rdspend.breakdown import (
-    Heading,
-    break_down,
-    choose_currency,
-    closings,
-    currencies,
-    decode,
-    digest,
-    encode,
-    open_views,
-    refuse_open,
-)
+from rdspend.breakdown import break_down, currencies, digest, encode, heading, next_revision, open_views
 from rdspend.config import Config, Plugin
-from rdspend.engine import Engine, Interrupted, relation
-from rdspend.errors import BadRecord, ConfigError, ConservationError, LedgerLocked, RdspendError, SourceUnavailable
-from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target
+from rdspend.engine import Engine, Interrupted
+from rdspend.errors import (
+    BadRecord,
+    ConfigError,
+    ConservationError,
+    LedgerLocked,
+    LedgerUnwritable,
+    RdspendError,
+    SourceUnavailable,
+)
+from rdspend.landing import Landed, Landing, last_complete
 from rdspend.ledger import Ledger, Run, Snapshot, Writer
-from rdspend.period import Period, parse_period
+from rdspend.period import Period, following, month_start
 from rdspend.policy import load_policy
 from rdspend.schema import (
+    ACTIVITIES,
     ATTRIBUTIONS,
     CHARGES,
     COVERAGE,
     FINDINGS,
     OCCUPANCY,
     PUBLICATIONS,
-    TABLES,
+    RATES,
     TAGS,
     Breakdown,
-    Delivery,
-    Health,
-    SourceHealth,
-    StageHealth,
     Window,
 )
+from rdspend.schema import STAGES as STAGES_OF_WORK
 
 STAGES = ("collect", "tag", "attribute", "publish")
 
@@ -97,16 +92,24 @@ class Pipeline:
     def ledger(self) -> Ledger:
         return Ledger(self.config.ledger)
 
-    def run(self, period: Period, stages: Sequence[str] = STAGES, window: Window | None = None) -> Outcome:
+    def run(
+        self,
+        period: Period,
+        stages: Sequence[str] = STAGES,
+        window: Window | None = None,
+        sources: Sequence[Plugin] | None = None,
+    ) -> Outcome:
         """Do the stages for a period, pin the ledger, and hand what was published to the exporters.
 
-        window  what to ask the collectors for; the whole period up to now when left out.
+        window   what to ask the collectors for; the whole period up to now when left out
+        sources  whom to ask; every configured collector when left out
         """
         outcome = Outcome()
         started = float(int(self.clock()))
+        asked = self.config.collectors if sources is None else sources
         with self.ledger.writer() as writer, self._engine() as engine:
             work: dict[str, Callable[[], None]] = {
-                "collect": lambda: self._collect(writer, engine, window or self._window(period), outcome),
+                "collect": lambda: self._collect(writer, engine, window or self._window(period), asked, outcome),
                 "tag": lambda: self._tag(writer, engine, period),
                 "attribute": lambda: self._attribute(writer, engine, period, int(started)),
                 "publish": lambda: self._publish(writer, engine, period, outcome),
@@ -129,9 +132,18 @@ class Pipeline:
             )
         for breakdown in outcome.breakdowns:
             for exporter in self.config.exporters:
-                self.progress(f"export {exporter.name}")
-                exporter.instance.export(breakdown)
+                self._export(exporter, breakdown, outcome)
         return outcome
+
+    def _export(self, exporter: Plugin, breakdown: Breakdown, outcome: Outcome) -> None:
+        """An exporter that fails is a recorded failure too: the ledger holds the breakdown, and the others go on."""
+        self.progress(f"export {exporter.name}")
+        try:
+            exporter.instance.export(breakdown)
+        except RdspendError as error:
+            outcome.failures.append(Failure(exporter.name, error))
+        except OSError as error:
+            outcome.failures.append(Failure(exporter.name, ConfigError(f"exporters.{exporter.name}: {error}")))
 
     @contextmanager
     def _engine(self) -> Any:
@@ -163,25 +175,25 @@ class Pipeline:
 
     # --- collect ------------------------------------------------------------------------------------------------------
 
-    def _collect(self, writer: Writer, engine: Engine, window: Window, outcome: Outcome) -> None:
+    def _collect(self, writer: Writer, engine: Engine, window: Window, sources: Sequence[Plugin], outcome: Outcome) -> None:
         words: list[tuple[Any, ...]] = []
-        notes: list[tuple[str, str, str, str, int]] = []
         owners: dict[tuple[str, str], str] = {}
-        writer.pending |= set(window.months)
-        for source in self.config.collectors:
+        for source in sources:
             self._stop_if_asked()
             self.progress(f"collect {source.name}")
             asked, before = self.clock(), time.perf_counter()
-            landed, failure = self._ask(writer, engine, source, window, owners)
+            wide = self._widened(writer, engine, source, window)
+            writer.pending |= set(wide.months)
+            landed, failure = self._ask(writer, engine, source, wide, owners)
             if failure is not None:
                 outcome.failures.append(failure)
-            notes += [(window.months[-1], *note) for note in landed.notes]
+            self._note(writer, engine, source.name, wide, landed)
             words.append(
                 (
                     writer.run,
                     source.name,
-                    window.start.timestamp(),
-                    window.end.timestamp(),
+                    wide.start.timestamp(),
+                    wide.end.timestamp(),
                     failure is None,
                     landed.rows,
                     landed.money,
@@ -191,133 +203,46 @@ class Pipeline:
                 )
             )
         self._append_coverage(writer, engine, words)
-        for month in window.months:
-            self._findings(writer, engine, "collect", month, [note[1:] for note in notes if note[0] == month])
+
+    def _widened(self, writer: Writer, engine: Engine, source: Plugin, window: Window) -> Window:
+        """A source with open jobs in the ledger is asked from where it last showed everything: they may have ended since."""
+        open_jobs = writer.snapshot().select("jobs", lambda p: p["end_day"] == "open")
+        if not engine.value(f"SELECT count(*) FROM ({open_jobs}) WHERE source = ?", [source.name]):
+            return window
+        seen = last_complete(engine, writer, source.name)
+        return window if seen is None or seen >= window.start else Window(seen, window.end)
 
     def _ask(
         self, writer: Writer, engine: Engine, source: Plugin, window: Window, owners: dict[tuple[str, str], str]
-    ) -> tuple[_Landed, Failure | None]:
-        wait = self.config.collect.wait_seconds
-        for attempt in range(self.config.collect.retries + 1):
+    ) -> tuple[Landed, Failure | None]:
+        patience = self.config.collect
+        attempt = 0
+        while True:
             versions = dict(writer.versions)
+            landing = Landing(writer, engine, source.name, window, dict(owners), self._stop_if_asked)
             try:
-                with _left_tidy(source.instance.collect(window)) as deliveries:
-                    return self._land(writer, engine, source, deliveries, window, owners), None
-            except (Interrupted, ConservationError, LedgerLocked):
+                landed = landing.land(source.instance.collect(window))
+            except (Interrupted, ConservationError, LedgerLocked, LedgerUnwritable):
                 raise
             except SourceUnavailable as error:
                 writer.roll_back(versions)
-                failure = Failure(source.name, error)
-                if attempt < self.config.collect.retries:
-                    self.sleep(wait * 2**attempt)
+                if attempt == patience.retries:
+                    return Landed(), Failure(source.name, error)
+                self.sleep(patience.wait_seconds * 2**attempt)
+                attempt += 1
             except Exception as error:  # noqa: BLE001 - the one place: a plugin's failure becomes a recorded outcome
                 writer.roll_back(versions)
-                return _Landed(), Failure(source.name, error)
-        return _Landed(), failure
-
-    def _land(
-        self,
-        writer: Writer,
-        engine: Engine,
-        source: Plugin,
-        deliveries: Iterator[Delivery],
-        window: Window,
-        owners: dict[tuple[str, str], str],
-    ) -> _Landed:
-        landed = _Landed()
-        billed_months: set[str] = set()
-        pending_jobs: Delivery | None = None
-        for delivery in deliveries:
-            self._stop_if_asked()
-            if not delivery.complete:
-                raise SourceUnavailable(f"{source.name}: its delivery of {delivery.table} says it is not all of it")
-            if delivery.table not in ("charges", "jobs", "placements", "nodes", "rates", "releases"):
-                raise BadRecord(f"{source.name}: delivered the table {delivery.table!r}; collectors may not write that")
-            landed.notes += list(delivery.notes)
-            if delivery.table == "jobs":
-                # Jobs are merged by key and their placements with them, so they wait for each other.
-                pending_jobs = delivery
-                engine.adopt("delivered_jobs", delivery.rows)
-                landed.rows += int(engine.value("SELECT count(*) FROM delivered_jobs"))
-                continue
-            if delivery.table == "placements":
-                if pending_jobs is None:
-                    raise BadRecord(f"{source.name}: delivered placements without the jobs they belong to before them")
-                engine.adopt("delivered_placements", delivery.rows)
-                self._land_jobs(writer, engine, source, window, pending_jobs, "delivered_placements")
-                pending_jobs = None
-                continue
-            rows = relation(delivery.rows)
-            if "source" in TABLES[delivery.table].names and "source" not in rows.columns:
-                rows = rows.project(f"*, {literal(source.name)} AS source")
-            scope = dict(delivery.scope)
-            if delivery.table in ("charges", "rates", "releases"):
-                scope["source"] = source.name
+                return Landed(), Failure(source.name, error)
             else:
-                self._own(owners, delivery.table, scope.get("cluster", ""), source.name)
-            if delivery.as_of is not None:
-                rows = self._with_history(writer, engine, rows, scope["cluster"], delivery.as_of)
-            put = writer.replace(TABLES[delivery.table], rows, scope)
-            landed.rows += put.rows
-            if delivery.table == "charges":
-                billed_months.add(scope["billing_period"])
-                landed.money = (landed.money or 0) + self._landed_money(writer, engine, put.files)
-        if pending_jobs is not None:
-            self._land_jobs(writer, engine, source, window, pending_jobs, None)
-        # Nothing yielded for a month of the window means nothing there: what an earlier delivery said of it is gone.
-        writer.drop(
-            CHARGES,
-            lambda p: (
-                p["source"] == source.name and p["billing_period"] in window.months and p["billing_period"] not in billed_months
-            ),
-        ) if source.name not in self._rate_sources(writer, engine) else None
-        return landed
+                owners |= landing.owners
+                return landed, None
 
-    def _rate_sources(self, writer: Writer, engine: Engine) -> set[str]:
-        """Sources whose charges are estimates of ours, made by `attribute` and not by the collector."""
-        return set(writer.snapshot().partitions("rates", "source"))
-
-    def _with_history(self, writer: Writer, engine: Engine, rows: Any, cluster: str, as_of: datetime) -> Any:
-        """Nodes as they are now, with what the ledger knows of nodes that were there before."""
-        engine.adopt(
-            "present_nodes", rows.project(f"*, {literal(cluster)} AS cluster") if "cluster" not in rows.columns else rows
-        )
-        engine.execute(
-            f"CREATE OR REPLACE TEMP VIEW known_nodes AS {writer.snapshot().select('nodes', lambda p: p['cluster'] == cluster)}"
-        )
-        engine.run("nodes_as_of", as_of=f"TIMESTAMPTZ {literal(as_of.astimezone(UTC).isoformat())}")
-        return engine.connection.table("nodes_as_of")
-
-    def _own(self, owners: dict[tuple[str, str], str], table: str, cluster: str, source: str) -> None:
-        owner = owners.setdefault((table, cluster), source)
-        if owner != source:
-            raise ConfigError(
-                f"{source} and {owner} both deliver the {table} of cluster {cluster!r}; give one of them another cluster name"
-            )
-
-    def _land_jobs(
-        self, writer: Writer, engine: Engine, source: Plugin, window: Window, jobs: Delivery, placements: str | None
-    ) -> None:
-        rows = engine.connection.table("delivered_jobs")
-        if "source" not in rows.columns:
-            rows = rows.project(f"*, {literal(source.name)} AS source")
-        writer.replace_jobs(
-            engine,
-            rows,
-            None if placements is None else engine.connection.table(placements),
-            cluster=jobs.scope["cluster"],
-            source=source.name,
-            window=window,
-            open_complete=jobs.open_complete,
-        )
-        for name in ("delivered_jobs", "delivered_placements"):
-            engine.execute(f"DROP TABLE IF EXISTS {name}")
-
-    def _landed_money(self, writer: Writer, engine: Engine, files: Sequence[str]) -> int:
-        if not files:
-            return 0
-        names = ", ".join(literal(str(writer.root / "charges" / f)) for f in files)
-        return int(engine.value(f"SELECT COALESCE(sum(effective_cost_nanos), 0) FROM read_parquet([{names}])"))
+    def _note(self, writer: Writer, engine: Engine, source: str, window: Window, landed: Landed) -> None:
+        """Findings of a source, by month. A look at a part of a month says nothing new about the rest of it."""
+        for month in window.months:
+            found = [note for noted, note in landed.notes if noted == month]
+            if found or window.start <= month_start(month):
+                self._findings(writer, engine, f"collect.{source}", month, found)
 
     def _append_coverage(self, writer: Writer, engine: Engine, words: Sequence[tuple[Any, ...]]) -> None:
         if not words:
@@ -364,6 +289,25 @@ class Pipeline:
             )
         engine.execute("DROP TABLE tagged_jobs")
 
+    def _check_tags(self, writer: Writer, engine: Engine, tagger: str, files: Sequence[str]) -> None:
+        """An answer that is none of the words would take its job's money off page one."""
+        if not files:
+            return
+        names = ", ".join(literal(str(writer.root / "tags" / f)) for f in files)
+        wrong = engine.read(
+            "wrong_tags",
+            files=names,
+            activities=", ".join(map(literal, ACTIVITIES)),
+            stages=", ".join(map(literal, STAGES_OF_WORK)),
+        )
+        if wrong:
+            job, activity, stage, confidence, answers = wrong[0]
+            raise BadRecord(
+                f"{tagger}: job {job!r}: found activity {activity!r}, stage {stage!r}, confidence {confidence}, "
+                f"{answers} answers; expected one answer, an activity of {', '.join(ACTIVITIES)}, "
+                f"a stage of {', '.join(STAGES_OF_WORK)}, a confidence in [0, 1]"
+            )
+
     # --- attribute ----------------------------------------------------------------------------------------------------
 
     def _attribute(self, writer: Writer, engine: Engine, period: Period, now: int) -> None:
@@ -377,14 +321,19 @@ class Pipeline:
 
     def _attribute_month(self, writer: Writer, engine: Engine, month: str, now: int) -> None:
         snapshot = writer.snapshot()
-        estimates = self._rate_sources(writer, engine)
+        estimates = set(snapshot.partitions("rates", "source"))
         snapshot.view(engine, "charges", lambda p: p["billing_period"] == month and p["source"] not in estimates)
+        self._refuse_strangers(engine, snapshot, month)
         earliest = engine.value("SELECT strftime(timezone('UTC', min(charge_period_start)), '%Y-%m-%d') FROM charges")
         first = min(earliest or f"{month}-01", f"{month}-01")
         for table in ("jobs", "placements"):
             snapshot.view(engine, table, lambda p: p["end_day"] == "open" or p["end_day"] >= first)
         snapshot.view(engine, "nodes")
         snapshot.view(engine, "rates")
+        near = months_around(month)
+        snapshot.view(
+            engine, "charges", lambda p: p["billing_period"] in near and p["source"] not in estimates, name="other_charges"
+        )
         done = attribute(
             engine,
             month,
@@ -410,6 +359,54 @@ class Pipeline:
         drop_work(engine)
         self._check_landed(writer, engine, month)
         drop_work(engine)
+
+    def _refuse_strangers(self, engine: Engine, snapshot: Snapshot, month: str) -> None:
+        """Money of a source that is no longer configured, or one bill in two sources, would be counted without a word."""
+        known = {source.name for source in self.config.collectors}
+        filed = {f.partition["source"] for f in snapshot.files("charges") if f.partition["billing_period"] == month}
+        gone = sorted((filed | set(snapshot.partitions("rates", "source"))) - known)
+        if gone:
+            raise ConfigError(
+                f"{month}: the ledger holds money or prices of {gone[0]!r}, which is not configured any more; give the "
+                f"source its name back, or take out what it said: rdspend forget {gone[0]}"
+            )
+        if len(filed) < 2:
+            return
+        twice = engine.rows(
+            "SELECT origin_file, string_agg(DISTINCT source, ' and ' ORDER BY source) FROM charges GROUP BY origin_file "
+            "HAVING count(DISTINCT source) > 1 ORDER BY 1 LIMIT 1"
+        )
+        if twice:
+            raise ConfigError(
+                f"{month}: the bill {twice[0][0]!r} is in {twice[0][1]}; it would count twice; take one of them out"
+            )
+
+    def forget(self, source: str) -> Outcome:
+        """Take out the charges and prices of a source that is not configured any more; its months wait to be attributed."""
+        if source in {each.name for each in self.config.collectors}:
+            raise ConfigError(f"{source!r} is configured; take it out of {self.config.file} first")
+        outcome = Outcome()
+        started = float(int(self.clock()))
+        with self.ledger.writer() as writer, self._engine() as engine:
+            snapshot = writer.snapshot()
+            months = {f.partition["billing_period"] for f in snapshot.files("charges") if f.partition["source"] == source}
+            if not months and source not in snapshot.partitions("rates", "source"):
+                raise ConfigError(f"the ledger holds nothing of {source!r}")
+            for table in (CHARGES, RATES):
+                writer.drop(table, lambda p: p["source"] == source)
+            writer.pending |= months
+            ends = sorted(months) or [f"{datetime.fromtimestamp(started, UTC):%Y-%m}"]
+            outcome.run = writer.finish(
+                engine,
+                stages=["forget"],
+                period=f"{ends[0]}..{ends[-1]}",
+                started_at=started,
+                ended_at=self.clock(),
+                outcome="ok",
+                config_digest=self.config.digest,
+                code_version=installed_version("rdspend"),
+            )
+        return outcome
 
     def _land_estimates(self, writer: Writer, engine: Engine, month: str, sources: set[str]) -> None:
         made = bool(engine.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'estimate'"))
@@ -438,11 +435,6 @@ class Pipeline:
 
     # --- publish ------------------------------------------------------------------------------------------------------
 
-    @property
-    def heading(self) -> Heading:
-        config = self.config
-        return Heading(config.title, config.remark, config.synthetic, config.engine.share_rule)
-
     def _publish(self, writer: Writer, engine: Engine, period: Period, outcome: Outcome) -> None:
         late = sorted(writer.pending & set(period.months))
         if late:
@@ -453,200 +445,14 @@ class Pipeline:
         open_views(engine, snapshot, period)
         snapshot.view(engine, "publications")
         for currency in currencies(engine):
-            made = break_down(engine, snapshot, period, policy, currency, self.heading)
+            made = break_down(engine, snapshot, period, policy, currency, heading(self.config))
             made = replace(made, revision=next_revision(engine, made), snapshot=f"run-{writer.run}")
             figures = (writer.run, period.text, policy.name, currency, made.revision, digest(made), encode(made), self.clock())
             writer.append(PUBLICATIONS, engine.made("publication_row", [figures]))
             outcome.breakdowns.append(made)
 
-    # --- what readers ask ---------------------------------------------------------------------------------------------
 
-    def breakdowns(self, period: Period, currency: str | None, as_of: str | None = None) -> list[Breakdown]:
-        """The period's breakdowns as published, or made afresh where the ledger moved on since. Writes nothing."""
-        runs = self.ledger.runs()
-        snapshot = self.ledger.snapshot(as_of, adding_up=True)
-        if snapshot.run is None:
-            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no finished run; start with `rdspend run`")
-        last = snapshot.run.run
-        touched = [
-            r.run for r in runs if r.run <= last and {"tag", "attribute"} & set(r.stages.split(",")) and _touches(r, period)
-        ]
-        with self._reader() as engine:
-            snapshot.view(engine, "publications")
-            found = engine.rows(
-                "SELECT arg_max(figures, run), max(run), currency FROM publications WHERE period = ? AND policy = ? "
-                "GROUP BY currency ORDER BY currency",
-                [period.text, self.config.policy],
-            )
-            current = [decode(figures) for figures, run, _ in found if not touched or run >= max(touched)]
-            if not current:
-                current = self._afresh(engine, snapshot, period)
-        if currency is not None:
-            chosen = [b for b in current if b.currency == currency]
-            if not chosen:
-                raise ConfigError(f"--currency {currency!r}: the period has {', '.join(b.currency for b in current)}")
-            return chosen
-        return current
-
-    def attributed_at(self, period: Period, snapshot: Snapshot) -> dict[str, int]:
-        """For each month of the period, the second up to which its open jobs and nodes were counted."""
-        last = snapshot.run.run if snapshot.run else 0
-        done = [r for r in self.ledger.runs() if r.run <= last and "attribute" in r.stages.split(",")]
-        return {
-            month: int(max(r.started_at for r in done if _touches(r, Period(month, (month,)))))
-            for month in period.months
-            if any(_touches(r, Period(month, (month,))) for r in done)
-        }
-
-    def _afresh(self, engine: Engine, snapshot: Snapshot, period: Period) -> list[Breakdown]:
-        open_views(engine, snapshot, period)
-        policy = load_policy(self.config.policy)
-        made = [break_down(engine, snapshot, period, policy, each, self.heading) for each in currencies(engine)]
-        return [replace(each, revision=next_revision(engine, each)) for each in made]
-
-    def explain(
-        self, period: Period, what: str, currency: str | None, as_of: str | None, limit: int
-    ) -> Listing | JobExplanation:
-        """A figure or a job of the period, from the newest snapshot that adds up."""
-        snapshot = self.ledger.snapshot(as_of, adding_up=True)
-        target = parse_target(what)
-        with self._reader() as engine:
-            open_views(engine, snapshot, period)
-            chosen = choose_currency(engine, currency)
-            break_down(engine, snapshot, period, load_policy(self.config.policy), chosen, self.heading)
-            if target.kind != "job":
-                return list_figure(engine, target, limit, chosen)
-            at = self.attributed_at(period, snapshot)
-            return explain_job(engine, target.value, self.config.engine.share_rule, chosen, at)
-
-    def check(self) -> list[str]:
-        """Both sides of every month of the newest snapshot, source by source. Raises ConservationError when one differs."""
-        snapshot = self.ledger.snapshot()
-        if snapshot.run is None:
-            return [f"ledger {self.config.ledger}: empty"]
-        lines = [f"ledger {self.config.ledger}: {snapshot.name}"]
-        with self._reader() as engine:
-            for month in snapshot.partitions("charges", "billing_period"):
-                if month in snapshot.run.pending:
-                    lines.append(f"{month}: collected, not yet attributed")
-                    continue
-                open_views(engine, snapshot, Period(month, (month,)))
-                for currency in currencies(engine):
-                    for closing in closings(engine, currency):
-                        refuse_open(closing, currency)
-                        lines.append(
-                            f"{month} {closing.source}: {closing.charges:,.9f} {currency} {closing.basis}, "
-                            f"charges - attributed = {closing.charges - closing.attributed:.9f}"
-                        )
-        return lines
-
-    def status(self) -> list[str]:
-        """The ledger in words."""
-        runs = self.ledger.runs()
-        if not runs:
-            return [f"ledger {self.config.ledger}: empty; start with `rdspend run --period 2026-10`"]
-        lines = [f"ledger {self.config.ledger}", "", "runs (newest last)"]
-        for r in runs[-10:]:
-            ended = datetime.fromtimestamp(r.ended_at, UTC)
-            lines.append(f"  {r.run:>5}  {ended:%Y-%m-%d %H:%M:%SZ}  {r.period:<18} {r.stages:<30} {r.outcome}")
-        health = self.health()
-        lines += ["", "sources"]
-        for s in health.sources:
-            when = "never" if s.last_success is None else f"{datetime.fromtimestamp(s.last_success, UTC):%Y-%m-%d %H:%M:%SZ}"
-            lines.append(
-                f"  {s.source:<20} {'ok' if s.up else 'FAILED':<7} last complete {when}  {s.rows:,} rows  {s.seconds:.1f} s"
-            )
-        for name in sorted({c.name for c in self.config.collectors} - {s.source for s in health.sources}):
-            lines.append(f"  {name:<20} never asked")
-        pending = runs[-1].pending
-        lines += ["", f"waiting to be attributed: {', '.join(pending) if pending else 'nothing'}"]
-        snapshot = self.ledger.snapshot()
-        with self._reader() as engine:
-            snapshot.view(engine, "publications")
-            rows = engine.rows(
-                "SELECT period, policy, currency, max(revision), max(run) FROM publications GROUP BY ALL ORDER BY ALL"
-            )
-        lines += ["", "published"]
-        lines += [f"  {p:<18} {policy:<10} {c}  revision {revision}  run {run}" for p, policy, c, revision, run in rows]
-        return lines
-
-    def check_rules(self) -> tuple[list[str], int]:
-        """What each tagger that can check itself says of its rules on all jobs of the ledger."""
-        snapshot = self.ledger.snapshot()
-        if snapshot.run is None:
-            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no jobs yet; run `rdspend collect` first")
-        lines: list[str] = []
-        problems = 0
-        with self._reader() as engine:
-            snapshot.view(engine, "jobs")
-            jobs = engine.connection.view("jobs")
-            for tagger in self.config.taggers:
-                if not hasattr(tagger.instance, "check"):
-                    continue
-                for found in tagger.instance.check(jobs):
-                    bad = found.kind != "ok"
-                    problems += bad
-                    lines.append(
-                        f"{'LOOK' if bad else 'ok  '} {tagger.name}: {found.rule}: matches {found.matched:,} jobs, "
-                        f"wins {found.won:,} ({found.gpu_hours:,.1f} GPU-hours){': ' + found.detail if found.detail else ''}"
-                    )
-        return lines, problems
-
-    @contextmanager
-    def _reader(self) -> Any:
-        options = self.config.engine
-        with Engine(options.memory_limit, options.threads) as engine:
-            yield engine
-
-    def health(self, outcome: Outcome | None = None) -> Health:
-        """How the sources and the last run fared, from the newest run's coverage."""
-        runs = self.ledger.runs()
-        snapshot = self.ledger.snapshot()
-        with self._reader() as engine:
-            snapshot.view(engine, "coverage")
-            rows = engine.rows(
-                "SELECT source, arg_max(complete, asked_at), max(epoch(asked_at)) FILTER (complete), max(epoch(asked_at)), "
-                "arg_max(seconds, asked_at), arg_max(rows, asked_at) FROM coverage GROUP BY source ORDER BY source"
-            )
-        known = {source.name for source in self.config.collectors}
-        sources = tuple(SourceHealth(*row) for row in rows if row[0] in known)
-        stages = tuple(StageHealth(stage, seconds) for stage, seconds in (outcome.seconds if outcome else {}).items())
-        last = runs[-1] if runs else None
-        return Health(
-            installed_version("rdspend"), sources, stages, bool(last and last.outcome == "ok"), last.ended_at if last else None
-        )
-
-
-def _touches(run: Run, period: Period) -> bool:
-    """Whether a run worked on any month of the period."""
-    return bool(set(parse_period(run.period).months) & set(period.months))
-
-
-def next_revision(engine: Engine, made: Breakdown) -> int:
-    """The last revision when the figures are still the same, else one more. Wants the view `publications`."""
-    last = engine.rows(
-        "SELECT revision, digest FROM publications WHERE period = ? AND policy = ? AND currency = ? ORDER BY run DESC LIMIT 1",
-        [made.period, made.policy.name, made.currency],
-    )
-    if not last:
-        return 1
-    revision, known = last[0]
-    return int(revision) if known == digest(made) else int(revision) + 1
-
-
-@contextmanager
-def _left_tidy(deliveries: Iterator[Delivery]) -> Iterator[Iterator[Delivery]]:
-    """A collector that is left half way still cleans up behind itself."""
-    try:
-        yield deliveries
-    finally:
-        close = getattr(deliveries, "close", None)
-        if close is not None:
-            close()
-
-
-@dataclass
-class _Landed:
-    rows: int = 0
-    money: int | None = None
-    notes: list[tuple[str, str, str, int]] = field(default_factory=list)
+def months_around(month: str) -> frozenset[str]:
+    """The billing months whose lines may pay for hours of this one: the one before, the two after."""
+    before = f"{int(month[:4]) - (month[5:] == '01'):04d}-{(int(month[5:]) - 2) % 12 + 1:02d}"
+    return frozenset((before, following(month), following(following(month))))

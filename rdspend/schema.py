@@ -47,7 +47,8 @@ shared: storage, network, control plane, support, tax, credits. unclassified: a 
 """
 
 BASES = ("billed", "estimated")
-ROUTES = ("job", "node", "pool", "shared", "bill_idle")
+ROUTES = ("job", "node", "shared", "bill_idle")
+"""How money came to where it is. Money of a pool reaches jobs through the nodes of the pool: `node`."""
 
 AUTHORITY = ("label", "lineage", "rule", "learned")
 """Taggers by authority: the first that answers wins. A tagger not named here ranks after those that are."""
@@ -280,7 +281,7 @@ ATTRIBUTIONS = Table(
         ("billing_currency", "string", "ISO 4217 code"),
         ("basis", "string", "billed or estimated"),
         ("day", "string", "UTC day the money was used"),
-        ("route", "string", "job, node, pool, shared or bill_idle"),
+        ("route", "string", "job, node (pools too), shared or bill_idle"),
         ("cluster", "string", "cluster", "shared money"),
         ("job_key", "string", "the job that takes it", "a bucket takes it"),
         ("bucket", "string", "idle, bill_idle or shared", "a job takes it"),
@@ -346,7 +347,7 @@ RUNS = Table(
         ("started_at", "timestamp", "when"),
         ("ended_at", "timestamp", "when"),
         ("outcome", "string", "`ok`, or `incomplete` when a source failed"),
-        ("pending", "string", "months collected or tagged but not yet attributed, with commas; empty: it adds up"),
+        ("pending", "string", "months collected but not yet attributed, with commas; empty: every month adds up"),
         ("versions", "string", "table to version, as JSON"),
         ("config_digest", "string", "sha256 of the configuration"),
         ("code_version", "string", "version of rdspend"),
@@ -437,8 +438,8 @@ class Delivery:
               Its connection must stay open and unused until the next delivery is asked for.
     scope     the values of partition columns that these rows replace: `{"billing_period": "2026-10"}` for charges,
               `{"cluster": "h100"}` for nodes, `{}` for rates. For jobs and placements `{"cluster": "h100"}`: rows replace
-              every earlier row of the same job_key, every earlier job of that cluster that ended inside the collect window
-              and, if `open_complete`, every earlier open job of it.
+              every earlier row of the same job_key, every job of that cluster and source that ended inside the collect
+              window and, if `open_complete`, every earlier open job of both.
     complete  "I saw all of it". Not knowing is SourceUnavailable, never a smaller delivery.
     notes     findings to show: (kind, subject, detail, rows).
     as_of     of nodes only: the rows are the nodes as they are at this instant, not their whole history. Earlier records
@@ -459,7 +460,11 @@ class Location(str):
 
 
 class Collector(Protocol):
-    """Reads one source. A frozen dataclass: its fields are its configuration."""
+    """Reads one source. A frozen dataclass: its fields are its configuration.
+
+    One that can tell a short window apart cheaply has a class attribute `incremental = True`; the daemon then asks it every
+    interval for the time since its last complete answer, and the others only now and then, for everything.
+    """
 
     def collect(self, window: Window) -> Iterator[Delivery]:
         """Yield all that the source knows of the window. Nothing there: yield nothing. Not knowing: SourceUnavailable."""

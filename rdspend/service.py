@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from rdspend.config import Config
 from rdspend.daemon import Stop
-from rdspend.period import Period, following, month_start
+from rdspend.period import Period, month_start
 from rdspend.pipeline import STAGES, Pipeline
+from rdspend.reading import Reader
 from rdspend.schema import Breakdown, Health, Window
 
 
@@ -18,55 +19,53 @@ from rdspend.schema import Breakdown, Health, Window
 class Service:
     """The daemon's work over one configuration. `clock` gives epoch seconds.
 
-    The first interval asks for the whole open month (and, early in a month, the one before); later ones only for the time
-    since the last complete answer, so that a scheduler sees one bounded call an interval.
+    The first interval, and then one every `whole_seconds`, asks every source for all published months: bills are restated
+    for weeks. In between only sources that say they are `incremental` are asked, for the time since their last complete
+    answer, so that a scheduler sees little of us and a bill is not read every few minutes.
     """
 
     config: Config
     clock: Callable[[], float] = time.time
     _shown: dict[tuple[str, str], Breakdown] = field(default_factory=dict)
+    _whole: datetime | None = None
     _upto: datetime | None = None
 
     def work(self, stop: Stop) -> tuple[list[Breakdown], Health]:
         """One interval. A source that fails is in the health and in the breakdown's coverage; the others go on."""
         now = datetime.fromtimestamp(int(self.clock()), UTC)
-        window = Window(self._from(now), now)
+        published = self._published(now)
+        whole = self._is_whole(now)
+        start = month_start(published[0]) if whole or self._upto is None else self._upto
+        window = Window(start, now)
         months = window.months
         period = Period(months[0] if len(months) == 1 else f"{months[0]}..{months[-1]}", months)
+        sources = [each for each in self.config.collectors if whole or getattr(each.instance, "incremental", False)]
         pipeline = Pipeline(self.config, clock=self.clock, sleep=stop.wait, stopping=lambda: stop.stopping)
         with stop.interrupting(pipeline.interrupt):
-            outcome = pipeline.run(period, STAGES[:3], window)
+            outcome = pipeline.run(period, STAGES[:3], window, sources)
+            failures = list(outcome.failures)
             for month in months:
                 shown = pipeline.run(Period(month, (month,)), STAGES[3:])
-                self._shown |= {(b.period, b.currency): b for b in shown.breakdowns}
+                failures += shown.failures
+                kept = {key: b for key, b in self._shown.items() if key[0] != month}
+                self._shown = kept | {(b.period, b.currency): b for b in shown.breakdowns}
         if not outcome.failures:
             self._upto = now
-        self._forget(months[-1])
-        health = pipeline.health(outcome)
-        # The newest run is the publishing one; what was good about it says nothing of the sources before it.
-        health = replace(health, last_run_ok=health.last_run_ok and not outcome.failures)
-        return [self._shown[key] for key in sorted(self._shown)], health
+            self._whole = now if whole else self._whole
+        self._shown = {key: b for key, b in self._shown.items() if key[0] >= published[0]}
+        health = Reader(self.config).health(outcome.seconds)
+        return [self._shown[key] for key in sorted(self._shown)], replace(
+            health, last_run_ok=health.last_run_ok and not failures
+        )
 
-    def _from(self, now: datetime) -> datetime:
-        """Where the window starts: after the last complete answer, else at the oldest month that is published."""
-        if self._upto is not None and self._upto < now:
-            # At the turn of a month the old one is read once more as a whole, for what its sources told late.
-            return self._upto if self._upto.month == now.month else month_start(f"{self._upto:%Y-%m}")
-        month = f"{now:%Y-%m}"
-        for _ in range(self.config.daemon.periods - 1):
-            month = _before(month)
-        return month_start(month)
+    def _is_whole(self, now: datetime) -> bool:
+        """Whether everything is due. A clock that went back counts as due, and so does the turn of a month."""
+        if self._whole is None or self._upto is None or self._upto >= now or self._upto.month != now.month:
+            return True
+        return (now - self._whole).total_seconds() >= self.config.daemon.whole_seconds
 
-    def _forget(self, newest: str) -> None:
-        """Months that are no longer published leave the page."""
-        oldest = newest
-        for _ in range(self.config.daemon.periods - 1):
-            oldest = _before(oldest)
-        self._shown = {key: b for key, b in self._shown.items() if key[0] >= oldest}
-
-
-def _before(month: str) -> str:
-    year, number = int(month[:4]), int(month[5:7])
-    previous = f"{year - 1:04d}-12" if number == 1 else f"{year:04d}-{number - 1:02d}"
-    assert following(previous) == month
-    return previous
+    def _published(self, now: datetime) -> tuple[str, ...]:
+        """The months on the page, oldest first."""
+        year, month = now.year, now.month
+        counted = [year * 12 + month - 1 - back for back in range(self.config.daemon.periods)]
+        return tuple(f"{each // 12:04d}-{each % 12 + 1:02d}" for each in reversed(counted))

@@ -85,7 +85,7 @@ def test_the_same_snapshot_gives_the_same_bytes(lab: Path) -> None:
 def test_json_is_alone_on_standard_output(lab: Path) -> None:
     done = rdspend(lab, "report", "--period", "2026-10", "--format", "json")
     assert done.stderr == ""
-    assert list(json.loads(done.stdout))[0] == "schema"
+    assert next(iter(json.loads(done.stdout))) == "schema"
 
 
 def test_running_again_changes_nothing_but_the_snapshot(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def charges(costs: list[int], connection: duckdb.DuckDBPyConnection | None = Non
     connection = connection or duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     return connection.sql(
-        "SELECT 'bill.csv' AS origin_file, i AS origin_row, 'billed' AS basis, c AS billed_cost_nanos, c AS effective_cost_nanos, "
-        "'USD' AS billing_currency, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS charge_period_start, "
+        "SELECT 'bill.csv' AS origin_file, i AS origin_row, 'billed' AS basis, c AS billed_cost_nanos, "
+        "c AS effective_cost_nanos, 'USD' AS billing_currency, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS charge_period_start, "
         "TIMESTAMPTZ '2026-10-01 01:00:00Z' AS charge_period_end, 'Usage' AS charge_category "
         "FROM (SELECT unnest(?::BIGINT[]) AS c, generate_subscripts(?::BIGINT[], 1) AS i)",
         params=[costs, costs],
@@ -47,8 +47,9 @@ def jobs(rows: list[tuple[str, str | None]], cluster: str = "c") -> tuple[duckdb
     day = "COALESCE(strftime(timezone('UTC', e), '%Y-%m-%d'), 'open')"
     key = f"'{cluster}/' || id || '/1790812800'"
     job = connection.sql(
-        f"SELECT {key} AS job_key, {day} AS end_day, 'log' AS source, 'jobs.csv' AS origin_file, row_number() OVER () AS origin_row, "
-        "id AS job_id, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS submit_time, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS start_time, "
+        f"SELECT {key} AS job_key, {day} AS end_day, 'log' AS source, 'jobs.csv' AS origin_file, "
+        "row_number() OVER () AS origin_row, id AS job_id, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS submit_time, "
+        "TIMESTAMPTZ '2026-10-01 00:00:00Z' AS start_time, "
         "e AS end_time, CASE WHEN e IS NULL THEN 'running' ELSE 'completed' END AS outcome, 20160 AS gpu_parts FROM given"
     )
     placed = connection.sql(
@@ -401,7 +402,8 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
         with ledger.writer() as writer:
             writer.replace(CHARGES, charges([5]), {{"source": "a", "billing_period": "2026-10"}})
             finish(writer)
-        big = charges([1]).query("one", "SELECT one.* REPLACE (md5(i::VARCHAR) AS origin_file) FROM one, range(2000000) AS t(i)")
+        million = "SELECT one.* REPLACE (md5(i::VARCHAR) AS origin_file) FROM one, range(2000000) AS t(i)"
+        big = charges([1]).query("one", million)
         try:
             with ledger.writer() as writer:
                 writer.replace(CHARGES, big, {{"source": "a", "billing_period": "2026-10"}})

@@ -17,6 +17,7 @@ from rdspend.engine import Engine
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.period import parse_period
 from rdspend.pipeline import Outcome, Pipeline
+from rdspend.reading import Reader
 from rdspend.schema import Delivery, Window
 
 OCTOBER = parse_period("2026-10")
@@ -44,7 +45,7 @@ def collect(config: Config) -> Outcome:
 def read(config: Config, sql: str, *tables: str) -> list[tuple[Any, ...]]:
     with Engine() as engine:
         for table in tables:
-            Pipeline(config).ledger.snapshot().view(engine, table)
+            Reader(config).ledger.snapshot().view(engine, table)
         return engine.rows(sql)
 
 
@@ -189,7 +190,7 @@ def test_a_stop_in_the_middle_keeps_nothing(tmp_path: Path) -> None:
     asked = iter([False, False, True, True])
     with pytest.raises(Exception, match="asked to stop"):
         Pipeline(config, stopping=lambda: next(asked, True)).run(OCTOBER)
-    assert Pipeline(config).ledger.runs() == []
+    assert Reader(config).ledger.runs() == []
 
 
 def test_rows_of_any_arrow_library_land(tmp_path: Path) -> None:
@@ -225,4 +226,4 @@ def test_a_later_correction_of_an_earlier_month_is_money_of_its_own_billing_mont
     made = Pipeline(config).run(november).breakdowns[0]
     assert [(line.name, str(line.cost)) for line in made.lines if line.cost] == [("final_training", "98.320000000")]
     with pytest.raises(ConfigError, match="no such run"):
-        Pipeline(config).breakdowns(OCTOBER, None, "99")
+        Reader(config).breakdowns(OCTOBER, None, "99")

@@ -1,13 +1,13 @@
--- The price of every hour a node was up and no bill named it. In: span, rates, node_hour. Out: rate_hour (node record x hour).
+-- The price of every hour a node was up and no bill pays for it. In: span, rates, paid_hour. Out: rate_hour (node record x hour).
 -- The narrowest selector wins: node, queue, instance type, GPU type. prices = how many rates are equally narrow; null rate = no price.
 CREATE OR REPLACE TEMP TABLE rate_hour AS
 WITH up AS (
     SELECT n, h, greatest(s, h * 3600) AS s, least(e, (h + 1) * 3600) AS e FROM (
         SELECT n, s, e, CAST(unnest(range(s // 3600, (e - 1) // 3600 + 1)) AS BIGINT) AS h
-        FROM (SELECT n, greatest(s, $first) AS s, least(e, $last, $now) AS e FROM span {clusters})
+        FROM (SELECT n, greatest(s, $first) AS s, least(e, $last, $now) AS e FROM span)
         WHERE s < e
     ) AS hourly
-    ANTI JOIN node_hour ON node_hour.n = hourly.n AND node_hour.h = hourly.h
+    ANTI JOIN paid_hour ON paid_hour.n = hourly.n AND paid_hour.h = hourly.h
 ),
 matching AS (
     SELECT p.n, r.source, r.origin_row,

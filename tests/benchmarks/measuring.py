@@ -1,4 +1,4 @@
-"""Measuring a piece of work in a process of its own: wall seconds, processor seconds, peak memory. Ratios are made in one run."""
+"""Measuring a piece of work in a process of its own: wall and processor seconds, peak memory. Ratios are made in one run."""
 
 from __future__ import annotations
 

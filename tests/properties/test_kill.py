@@ -19,12 +19,13 @@ from organisations import two_days, write_bill, write_organisation
 from rdspend.config import load
 from rdspend.period import parse_period
 from rdspend.pipeline import Pipeline
+from rdspend.reading import Reader
 
 KILLS = int(os.environ.get("RDSPEND_KILLS", "200"))
 PERIOD = parse_period("2026-10")
 PRICES = ("98.32", "100", "0.000000001")
 
-# Imports everything once, then forks a run for each line it is told: a start takes milliseconds and the kill falls inside the work.
+# Imports everything once, then forks a run for each line it is told: a start takes milliseconds, the kill falls into the work.
 FORKER = """
 import os, signal, sys
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_a_run_killed_at_any_moment_leaves_the_month_whole(tmp_path: Path) -> No
                 os.kill(pid, signal.SIGKILL)
             ended(child)
             # Whatever the moment: what is read is wholly the old month or wholly the new one, and it adds up.
-            (found,) = Pipeline(config).breakdowns(PERIOD, None)
+            (found,) = Reader(config).breakdowns(PERIOD, None)
             assert found.charges == found.attributed == found.total
             assert found.total in (total(readable), total(price)), f"neither {readable} nor {price} after {killed} kills"
             if found.total == total(price):
@@ -105,7 +106,7 @@ def test_a_run_killed_at_any_moment_leaves_the_month_whole(tmp_path: Path) -> No
             else:
                 killed += 1
     Pipeline(config).run(PERIOD)
-    (found,) = Pipeline(config).breakdowns(PERIOD, None)
+    (found,) = Reader(config).breakdowns(PERIOD, None)
     assert found.total == total(price)
     assert completed > 0, "no run was let to its end: the kills proved nothing"
     assert not list((tmp_path / "ledger").glob("*/.staged-*")), "a killed run's staged files were not cleaned up"
