@@ -281,12 +281,13 @@ class Pipeline:
                 "SELECT a.*, CASE WHEN j.end_day = 'open' THEN 'open' ELSE left(j.end_day, 7) END AS end_month "
                 "FROM answers AS a JOIN (SELECT job_key, end_day FROM tagged_jobs) AS j USING (job_key)",
             )
-            writer.replace(
+            put = writer.replace(
                 TAGS,
                 filed,
                 {"tagger": tagger.name},
                 drop=lambda p, name=tagger.name: stale(p, name),  # type: ignore[misc]
             )
+            self._check_tags(writer, engine, tagger.name, put.files)
         engine.execute("DROP TABLE tagged_jobs")
 
     def _check_tags(self, writer: Writer, engine: Engine, tagger: str, files: Sequence[str]) -> None:

@@ -383,3 +383,102 @@ def test_a_closed_pipe_is_no_error(lab: Path) -> None:
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == "{\n"
+
+
+def test_a_renamed_source_is_not_counted_twice(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    rdspend(config, "run", "--period", "2026-10")
+    config.write_text(config.read_text().replace("[collectors.focus]", "[collectors.focus.aws]"))
+    refused = rdspend(config, "run", "--period", "2026-10", ok=2)
+    assert "money or prices of 'focus', which is not configured any more" in refused.stderr
+    assert "forgot focus; waiting to be attributed: 2026-10" in rdspend(config, "forget", "focus").stdout
+    rdspend(config, "run", "--period", "2026-10")
+    assert Decimal(report(config)["total"]) == 96 * Decimal("98.32") + Decimal("350.123456789")
+
+
+def test_one_bill_in_two_sources_is_refused(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    config.write_text(config.read_text() + '\n[collectors.focus.copy]\npath = "bill.csv"\n')
+    refused = rdspend(config, "run", "--period", "2026-10", ok=2)
+    assert "is in focus and focus.copy; it would count twice" in refused.stderr
+
+
+def test_a_credit_or_a_tax_on_a_node_does_not_take_its_estimate_away(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    config.write_text(config.read_text() + '\n[collectors.rate_card]\npath = "rates.toml"\n')
+    (tmp_path / "rates.toml").write_text('[[rate]]\ngpu_type = "H100"\nprice_per_gpu_hour = 2.50\ncurrency = "USD"\n')
+    month = ("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
+    write_bill(tmp_path, [bill_line(*month, "-5", "i-1", category="Credit"), bill_line(*month, "0", "i-2", category="Tax")])
+    rdspend(config, "run", "--period", "2026-10")
+    assert Decimal(report(config)["total"]) == 2 * 8 * 31 * 24 * Decimal("2.5") - 5
+
+
+def test_an_hour_billed_in_the_month_before_is_not_estimated_too(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    config.write_text(config.read_text() + '\n[collectors.rate_card]\npath = "rates.toml"\n')
+    (tmp_path / "rates.toml").write_text('[[rate]]\ngpu_type = "H100"\nprice_per_gpu_hour = 2.50\ncurrency = "USD"\n')
+    early = bill_line("2026-11-01T00:00:00Z", "2026-11-01T10:00:00Z", "240", "i-1")
+    write_bill(tmp_path, [*two_days(), early])
+    from rdspend.config import load
+    from rdspend.period import parse_period
+    from rdspend.pipeline import Pipeline
+
+    made = Pipeline(load(config), clock=lambda: 1_793_491_200.0 + 86_400).run(parse_period("2026-10..2026-11")).breakdowns[0]
+    estimated = sum(c.charges for c in made.closings if c.billing_period == "2026-11")
+    assert estimated == (2 * 24 - 10) * 8 * Decimal("2.5")
+
+
+def test_a_job_that_ends_between_two_months_asked_is_not_lost(tmp_path: Path) -> None:
+    from rdspend.config import load
+    from rdspend.period import parse_period
+    from rdspend.pipeline import Pipeline
+
+    file = write_organisation(tmp_path)
+    open_job = "9,u1,pretrain,long,2026-10-19T00:00:00Z,2026-10-19T00:00:00Z,,RUNNING,n1,8,H100,"
+    (tmp_path / "jobs.csv").write_text("\n".join([JOBS_HEADER, *JOBS, open_job]) + "\n")
+    config = load(file)
+    Pipeline(config, clock=lambda: 1_792_454_400.0).run(parse_period("2026-10"))
+    ended = open_job.replace(",,RUNNING", ",2026-10-25T00:00:00Z,COMPLETED")
+    (tmp_path / "jobs.csv").write_text("\n".join([JOBS_HEADER, *JOBS, ended]) + "\n")
+    Pipeline(config, clock=lambda: 1_794_000_000.0).run(parse_period("2026-11"))
+    rdspend(file, "attribute", "--period", "2026-10")
+    rdspend(file, "publish", "--period", "2026-10")
+    assert Decimal(report(file)["gpu_hours"]) == 16 * 12 + 4 * 6 + 4 * 3 + 80 + 80 + 6 * 24 * 8
+
+
+def test_an_explanation_reads_the_ledger_as_its_run_saw_it(tmp_path: Path) -> None:
+    from rdspend.config import load
+    from rdspend.period import parse_period
+    from rdspend.pipeline import Pipeline
+
+    file = write_organisation(tmp_path)
+    write_bill(tmp_path, [bill_line("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z", "3100", "i-1")])
+    open_job = "9,u1,pretrain,long,2026-10-19T00:00:00Z,2026-10-19T00:00:00Z,,RUNNING,n1,8,H100,"
+    (tmp_path / "jobs.csv").write_text("\n".join([JOBS_HEADER, *JOBS, open_job]) + "\n")
+    config = load(file)
+    Pipeline(config, clock=lambda: 1_792_454_400.0).run(parse_period("2026-10"))
+    found = json.loads(rdspend(file, "explain", "9", "--period", "2026-10", "--format", "json").stdout)
+    assert Decimal(found["cost"]) == sum(Decimal(line["part"]) for line in found["lines"]) == Decimal(100)
+
+
+def test_an_answer_that_is_no_activity_is_refused(tmp_path: Path) -> None:
+    from dataclasses import dataclass, replace
+    from typing import Any
+
+    from rdspend.config import Plugin, load
+    from rdspend.errors import BadRecord
+    from rdspend.period import parse_period
+    from rdspend.pipeline import Pipeline
+
+    @dataclass(frozen=True)
+    class Training:
+        confidence: float
+
+        def tag(self, jobs: Any) -> Any:
+            said = f"{self.confidence} AS confidence, 'x' AS evidence, '1' AS version"
+            return jobs.project(f"job_key, 'training' AS activity, NULL::VARCHAR AS stage, {said}")
+
+    config = load(write_organisation(tmp_path))
+    config = replace(config, taggers=(Plugin("taggers", "outside", Training(2.0)),))
+    with pytest.raises(BadRecord, match="found activity 'training'"):
+        Pipeline(config).run(parse_period("2026-10"))

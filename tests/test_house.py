@@ -401,7 +401,9 @@ def statements_run() -> Iterator[re.Pattern[str]]:
         module = parsed(str(path.relative_to(ROOT)))
         for node in ast.walk(module):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id="engine"), attr=attr), args=[first, *_]) if attr in RUNNERS:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="engine") | ast.Attribute(attr="engine"), attr=attr), args=[first, *_]
+                ) if attr in RUNNERS:
                     yield from written(first, module)
 
 
