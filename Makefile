@@ -1,4 +1,4 @@
-# rdspend: two commands for a newcomer, `make demo` and `make test`; the rest is for those who work on it.
+# rdspend: two commands for a new user, `make demo` and `make test`; the rest is for those who work on it.
 
 PYTHON ?= python3
 VENV ?= .venv

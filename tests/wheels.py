@@ -45,7 +45,7 @@ class Environment:
         return self.folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
     def install(self, wheel: Path) -> None:
-        command = [*PIP, "--python", str(self.python), "install", "--no-deps", "--no-index", str(wheel)]
+        command = [*PIP, "--python", str(self.python), "install", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
         subprocess.run(command, check=True, timeout=300)
 
     def rdspend(self, *words: str, ok: int = 0, cwd: Path | None = None) -> str:
