@@ -230,6 +230,9 @@ def convert(table: Any, kind: Any, where: str, folder: Path) -> Any:
     for name, value in table.items():
         if name == "cluster" and isinstance(value, str) and not NAME.fullmatch(value):
             raise ConfigError(f"{where}.{name}: found {value!r}; expected letters, digits, '_', '.' or '-' only")
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = convert(value, hints[name], f"{where}.{name}", folder)
+            continue
         try:
             values[name] = msgspec.convert(value, hints[name], dec_hook=location)
         except (msgspec.ValidationError, NotImplementedError) as error:

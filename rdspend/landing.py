@@ -12,19 +12,27 @@ from rdspend.border import literal
 from rdspend.engine import Engine, relation
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.ledger import Writer
-from rdspend.schema import CHARGES, TABLES, Delivery, Window
+from rdspend.schema import CHARGES, LOADS, STATEMENTS, TABLES, TOKENS, ArrowStream, Delivery, Table, Window
 
-DELIVERED = ("charges", "jobs", "placements", "nodes", "rates", "releases")
-OF_SOURCE = ("charges", "rates", "releases")
+DELIVERED = ("charges", "jobs", "placements", "nodes", "rates", "statements", "tokens", "exchange_rates", "releases")
+OF_SOURCE = ("charges", "rates", "statements", "tokens", "exchange_rates", "releases")
+BY_BILLING_PERIOD = (CHARGES, STATEMENTS, TOKENS)
 
 
 @dataclass
 class Landed:
-    """What one source's deliveries came to. money: nanos, None when it delivered no charges. notes: (month, finding)."""
+    """What one source's deliveries came to.
+
+    money     nanos, None when it delivered no charges
+    notes     (month, finding)
+    requests, own_cost   what asking took: requests that are charged for, nanos of USD
+    """
 
     rows: int = 0
     money: int | None = None
     notes: list[tuple[str, tuple[str, str, str, int]]] = field(default_factory=list)
+    requests: int = 0
+    own_cost: int = 0
 
 
 @dataclass
@@ -51,17 +59,59 @@ class Landing:
             for delivery in deliveries:
                 self.stopping()
                 self._check(delivery)
-                month = delivery.scope.get("billing_period", self.window.months[-1])
-                landed.notes += [(month, note) for note in delivery.notes]
-                if delivery.table == "jobs":
-                    landed.rows += self._hold_jobs(delivery)
-                elif delivery.table == "placements":
-                    self._land_placements(delivery)
-                else:
-                    self._land_table(delivery, landed)
+                landed.requests += delivery.requests
+                landed.own_cost += delivery.own_cost
+                if not self._keep(delivery, landed):
+                    self._land(delivery, landed)
         self._land_jobs(None)
         self._drop_silent_months()
         return landed
+
+    def _land(self, delivery: Delivery, landed: Landed) -> None:
+        before = landed.rows, landed.money
+        if delivery.table == "jobs":
+            landed.rows += self._hold_jobs(delivery)
+        elif delivery.table == "placements":
+            self._land_placements(delivery)
+        else:
+            self._land_table(delivery, landed)
+        landed.notes += [(self._month(delivery), note) for note in delivery.notes]
+        money = None if landed.money is None else landed.money - (before[1] or 0)
+        self._record_load(delivery, landed.rows - before[0], money)
+
+    def _month(self, delivery: Delivery) -> str:
+        return delivery.scope.get("billing_period", self.window.months[-1])
+
+    # What the ledger holds already, under the key that the source gives it.
+
+    def _keep(self, delivery: Delivery, landed: Landed) -> bool:
+        """Whether the ledger holds just this; then its rows and findings count as delivered."""
+        if delivery.key is None:
+            return False
+        part, snapshot = _part(delivery), self.writer.snapshot()
+        known = snapshot.select("loads", lambda p: p["source"] == self.source and p["part"] == part)
+        found = self.engine.rows(f"SELECT rows, effective_cost_nanos FROM ({known}) WHERE key = ?", [delivery.key])
+        if not found:
+            return False
+        rows, money = found[0]
+        landed.rows += rows
+        if money is not None:
+            landed.money = (landed.money or 0) + money
+        stage, month = f"collect.{self.source}", self._month(delivery)
+        findings = snapshot.select("findings", lambda p: p["stage"] == stage and p["period"] == month)
+        kept = [
+            (month, note) for note in self.engine.rows(f'SELECT kind, subject, detail, "rows" FROM ({findings}) ORDER BY ALL')
+        ]
+        landed.notes += [note for note in kept if note not in landed.notes]
+        return True
+
+    def _record_load(self, delivery: Delivery, rows: int, money: int | None) -> None:
+        scope = {"source": self.source, "part": _part(delivery)}
+        if delivery.key is None:
+            self.writer.drop(LOADS, lambda p: all(p[c] == v for c, v in scope.items()))
+            return
+        word = (delivery.key, rows, money, self.writer.run)
+        self.writer.replace(LOADS, self.engine.made("load_row", [word]), scope)
 
     def _check(self, delivery: Delivery) -> None:
         if not delivery.complete:
@@ -85,13 +135,13 @@ class Landing:
         self._land_jobs(None)
         self._own("jobs", delivery.scope["cluster"])
         self._jobs = delivery
-        self.engine.adopt("delivered_jobs", delivery.rows)
+        self.engine.adopt("delivered_jobs", _made(delivery))
         return int(self.engine.value("SELECT count(*) FROM delivered_jobs"))
 
     def _land_placements(self, delivery: Delivery) -> None:
         if self._jobs is None or self._jobs.scope["cluster"] != delivery.scope["cluster"]:
             raise BadRecord(f"{self.source}: delivered placements without the jobs they belong to before them")
-        self.engine.adopt("delivered_placements", delivery.rows)
+        self.engine.adopt("delivered_placements", _made(delivery))
         self._land_jobs("delivered_placements")
 
     def _land_jobs(self, placements: str | None) -> None:
@@ -114,7 +164,7 @@ class Landing:
             self.engine.execute(f"DROP TABLE IF EXISTS {name}")
 
     def _land_table(self, delivery: Delivery, landed: Landed) -> None:
-        rows = relation(delivery.rows)
+        rows = relation(_made(delivery))
         if "source" in TABLES[delivery.table].names and "source" not in rows.columns:
             rows = rows.project(f"*, {literal(self.source)} AS source")
         scope = dict(delivery.scope)
@@ -158,9 +208,23 @@ class Landing:
         """What an earlier delivery said of a month that this one is silent about is gone; estimates are not the source's."""
         if self.source in self.writer.snapshot().partitions("rates", "source"):
             return
-        told = {dict(scope)["billing_period"] for table, *scope in self._seen if table == "charges"}
+        for table in BY_BILLING_PERIOD:
+            self._drop_silent(table)
+
+    def _drop_silent(self, table: Table) -> None:
+        told = {dict(scope)["billing_period"] for name, *scope in self._seen if name == table.name}
         silent = set(self.window.months) - told
-        self.writer.drop(CHARGES, lambda p: p["source"] == self.source and p["billing_period"] in silent)
+        self.writer.drop(table, lambda p: p["source"] == self.source and p["billing_period"] in silent)
+        parts = {f"{table.name}.{month}" for month in silent}
+        self.writer.drop(LOADS, lambda p: p["source"] == self.source and p["part"] in parts)
+
+
+def _part(delivery: Delivery) -> str:
+    return ".".join((delivery.table, *(value for _, value in sorted(delivery.scope.items()))))
+
+
+def _made(delivery: Delivery) -> ArrowStream:
+    return delivery.rows() if callable(delivery.rows) else delivery.rows
 
 
 def last_complete(engine: Engine, writer: Writer, source: str) -> datetime | None:

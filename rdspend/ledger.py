@@ -130,7 +130,9 @@ def select_files(root: Path, table: Table, paths: Sequence[str]) -> str:
         types = ", ".join(f"{identifier(c)}: VARCHAR" for c in table.partition)
         hive = f", hive_partitioning = true, hive_types = {{{types}}}"
     columns = ", ".join(identifier(c) for c in table.names)
-    return f"SELECT {columns} FROM read_parquet([{names}]{hive})"
+    # Files of an earlier rdspend lack the columns that came later: the empty rows have all of them.
+    read = f"SELECT * FROM read_parquet([{names}], union_by_name = true{hive})"
+    return f"SELECT {columns} FROM ({empty_select(table)} UNION ALL BY NAME {read})"
 
 
 def live_files(delta: DeltaTable) -> list[DataFile]:
@@ -306,7 +308,14 @@ class Writer:
             fields = [Field(c.name, DELTA_TYPES[c.type], nullable=c.null is not None) for c in table.columns]
             DeltaTable.create(str(path), schema=Schema(fields), partition_by=list(table.partition), configuration=CONFIGURATION)
             self._sync(table.name, 0)
-        return DeltaTable(str(path))
+        delta = DeltaTable(str(path))
+        there = {field.name for field in delta.schema().fields}
+        missing = [Field(c.name, DELTA_TYPES[c.type], nullable=True) for c in table.columns if c.name not in there]
+        if missing:
+            delta.alter.add_columns(missing)
+            delta = DeltaTable(str(path))
+            self._sync(table.name, delta.version())
+        return delta
 
     def _copy(self, relation: Any, table: Table, staged: Path, scope: Mapping[str, str]) -> list[_Staged]:
         staged.mkdir(parents=True)

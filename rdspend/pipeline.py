@@ -37,11 +37,15 @@ from rdspend.schema import (
     ATTRIBUTIONS,
     CHARGES,
     COVERAGE,
+    EXCHANGE_RATES,
     FINDINGS,
+    LOADS,
     OCCUPANCY,
     PUBLICATIONS,
     RATES,
+    STATEMENTS,
     TAGS,
+    TOKENS,
     Breakdown,
     Window,
 )
@@ -200,6 +204,8 @@ class Pipeline:
                     asked,
                     time.perf_counter() - before,
                     None if failure is None else str(failure.error) or type(failure.error).__name__,
+                    landed.requests or None,
+                    landed.own_cost or None,
                 )
             )
         self._append_coverage(writer, engine, words)
@@ -391,9 +397,10 @@ class Pipeline:
         with self.ledger.writer() as writer, self._engine() as engine:
             snapshot = writer.snapshot()
             months = {f.partition["billing_period"] for f in snapshot.files("charges") if f.partition["source"] == source}
-            if not months and source not in snapshot.partitions("rates", "source"):
+            others = ("rates", "statements", "tokens", "exchange_rates")
+            if not months and not any(source in snapshot.partitions(table, "source") for table in others):
                 raise ConfigError(f"the ledger holds nothing of {source!r}")
-            for table in (CHARGES, RATES):
+            for table in (CHARGES, RATES, STATEMENTS, TOKENS, EXCHANGE_RATES, LOADS):
                 writer.drop(table, lambda p: p["source"] == source)
             writer.pending |= months
             ends = sorted(months) or [f"{datetime.fromtimestamp(started, UTC):%Y-%m}"]

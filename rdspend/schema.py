@@ -8,7 +8,7 @@ half open: `start <= t < end`. GPU shares are whole GPU parts. None of them ever
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +47,26 @@ shared: storage, network, control plane, support, tax, credits. unclassified: a 
 """
 
 BASES = ("billed", "estimated")
+
+STATES = ("open", "preliminary", "closed", "corrected")
+"""How far a period's bill is. open: it still runs. preliminary: it ended less than 14 days ago, or money has no invoice yet.
+closed: somebody closed it, or none of both. corrected: it was closed, and its figures are others now."""
+
+CLOSING_CATEGORIES = (
+    "usage",
+    "purchase",
+    "commitment_used",
+    "commitment_unused",
+    "credit",
+    "refund",
+    "discount",
+    "tax",
+    "adjustment",
+    "rounding",
+    "unexplained",
+)
+"""Rows of a closing table. rounding: the provider's own, and what is under half a cent; unexplained: never hidden."""
+
 ROUTES = ("job", "node", "shared", "bill_idle")
 """How money came to where it is. Money of a pool reaches jobs through the nodes of the pool: `node`."""
 
@@ -111,6 +131,7 @@ CHARGES = Table(
         ("charge_period_end", "timestamp", "first instant it no longer covers"),
         ("charge_category", "string", "Usage, Purchase, Tax, Credit or Adjustment"),
         ("charge_class", "string", "Correction", "an ordinary line"),
+        ("line_type", "string", "the provider's own kind of line, such as a CUR line_item_type", "the format has none"),
         ("charge_description", "string", "the provider's words", "not given"),
         ("charge_frequency", "string", "One-Time, Recurring or Usage-Based", "not given"),
         ("provider_name", "string", "who made the service available", "not given"),
@@ -140,6 +161,9 @@ CHARGES = Table(
         ("commitment_discount_status", "string", "Used or Unused", "no commitment"),
         ("capacity_reservation_id", "string", "capacity reservation the line belongs to", "none"),
         ("capacity_reservation_status", "string", "Used or Unused", "no reservation"),
+        ("pricing_currency", "string", "what prices are stated in; may be virtual: credits, tokens", "the billing currency"),
+        ("pricing_currency_effective_cost_nanos", "int64", "effective cost in it; never added to money", "not given"),
+        ("allocated_method_id", "string", "FOCUS AllocatedMethodId: it is a part of an origin charge", "an origin charge"),
         ("tags", "map", "the bill's tags", "none"),
     ),
 )
@@ -256,6 +280,57 @@ TAGS = Table(
     ),
 )
 
+STATEMENTS = Table(
+    "statements",
+    "a total that somebody else states of a billing period: an invoice, or a provider's own summary. Never money itself",
+    ("source", "billing_period"),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        ("billing_period", "string", "month, `2026-10`"),
+        *_ORIGIN,
+        ("kind", "string", "`invoice`: what is to be paid; `check`: a summary to compare the bill with"),
+        ("invoice_id", "string", "the invoice", "a check"),
+        ("bill", "string", "configured name of the collector whose bill it is about", "whichever bill names the invoice"),
+        ("provider_name", "string", "who states it", "not given"),
+        ("service_name", "string", "only this service", "all services"),
+        ("sub_account_id", "string", "only this account", "all accounts"),
+        ("currency", "string", "ISO 4217 code"),
+        ("billed_cost_nanos", "int64", "the total as billed", "not stated"),
+        ("effective_cost_nanos", "int64", "the total, amortised", "not stated"),
+        ("complete", "bool", "false: the summary could not be read to its end, so it says nothing yet"),
+    ),
+)
+
+TOKENS = Table(
+    "tokens",
+    "tokens of one job by kind; key (source, job_key, model, kind). Kinds never overlap: they may be added",
+    ("source", "billing_period"),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        ("billing_period", "string", "month, `2026-10`"),
+        *_ORIGIN,
+        ("job_key", "string", "the job"),
+        ("model", "string", "the model as the provider names it", "not given"),
+        ("kind", "string", "input, cached_input, cache_write, output, ..."),
+        ("tokens", "int64", "how many"),
+    ),
+)
+
+EXCHANGE_RATES = Table(
+    "exchange_rates",
+    "one dated rate; key (source, currency, into, start_time). It holds until the next one of the pair",
+    ("source",),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        *_ORIGIN,
+        ("currency", "string", "ISO 4217 code of what is converted"),
+        ("into", "string", "ISO 4217 code of what it becomes"),
+        ("start_time", "timestamp", "from"),
+        ("end_time", "timestamp", "to", "until the next one of the pair"),
+        ("rate", "string", "units of `into` for one of `currency`, as an exact decimal"),
+    ),
+)
+
 RELEASES = Table(
     "releases",
     "one published model; key release",
@@ -304,6 +379,23 @@ OCCUPANCY = Table(
     ),
 )
 
+ESTIMATE_ERRORS = Table(
+    "estimate_errors",
+    "GPU type x currency of a month: how far the estimate of node hours was from the bill that came for them",
+    ("month",),
+    _columns(
+        ("month", "string", "month of the hours"),
+        ("gpu_type", "string", "GPU type", "no GPU, or not known"),
+        ("currency", "string", "ISO 4217 code"),
+        ("node_hours", "int64", "node hours that have both"),
+        ("estimated_cost_nanos", "int64", "what the rates say of them"),
+        ("effective_cost_nanos", "int64", "what the bill says of them"),
+        ("median_ppm", "int64", "median over node hours of (bill - estimate) / estimate, in parts per million"),
+        ("p90_ppm", "int64", "90th percentile of its absolute value"),
+        ("bias_ppm", "int64", "the same of both sums"),
+    ),
+)
+
 FINDINGS = Table(
     "findings",
     "something a person should know about a period, found while working on it",
@@ -333,6 +425,22 @@ COVERAGE = Table(
         ("asked_at", "timestamp", "when"),
         ("seconds", "float64", "how long it took"),
         ("why", "string", "why it is not complete", "complete"),
+        ("requests", "int64", "requests that the provider charges for", "asking costs nothing"),
+        ("own_cost_nanos", "int64", "what asking cost, in nanos of USD", "asking costs nothing"),
+    ),
+)
+
+LOADS = Table(
+    "loads",
+    "what the ledger holds of a part of a source, where the source can tell that without reading it again",
+    ("source", "part"),
+    _columns(
+        ("source", "string", "configured name of the collector"),
+        ("part", "string", "table and scope: `charges.2026-10`, `jobs.eks`"),
+        ("key", "string", "digest of what was loaded: export, period and content of its manifest"),
+        ("rows", "int64", "rows delivered"),
+        ("effective_cost_nanos", "int64", "money delivered", "no money in this source"),
+        ("run", "int64", "the run that loaded it"),
     ),
 )
 
@@ -370,6 +478,22 @@ PUBLICATIONS = Table(
     ),
 )
 
+CLOSES = Table(
+    "closes",
+    "a period somebody closed, in one policy and currency; appended, the newest counts",
+    (),
+    _columns(
+        ("run", "int64", "the run that pinned it"),
+        ("period", "string", "period"),
+        ("policy", "string", "policy"),
+        ("currency", "string", "currency"),
+        ("revision", "int64", "the published revision it is closed with"),
+        ("published_run", "int64", "the run that published that revision"),
+        ("digest", "string", "sha256 of its figures"),
+        ("closed_at", "timestamp", "when"),
+    ),
+)
+
 TABLES: Mapping[str, Table] = MappingProxyType(
     {
         t.name: t
@@ -379,14 +503,20 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             PLACEMENTS,
             NODES,
             RATES,
+            STATEMENTS,
+            TOKENS,
+            EXCHANGE_RATES,
             TAGS,
             RELEASES,
             ATTRIBUTIONS,
             OCCUPANCY,
+            ESTIMATE_ERRORS,
             FINDINGS,
             COVERAGE,
+            LOADS,
             RUNS,
             PUBLICATIONS,
+            CLOSES,
         )
     }
 )
@@ -435,24 +565,33 @@ class Delivery:
     table     name of the table; rows carry its columns by name. A missing nullable column is filled with null, an unknown
               column or a null where none may be is refused at the border. `source` is filled in by the runner.
     rows      an Arrow stream. A DuckDB relation is best: it is run once, in parallel, straight into the ledger's files.
-              Its connection must stay open and unused until the next delivery is asked for.
+              Its connection must stay open and unused until the next delivery is asked for. A function that makes one is
+              called only where the rows are wanted: see `key`.
     scope     the values of partition columns that these rows replace: `{"billing_period": "2026-10"}` for charges,
               `{"cluster": "h100"}` for nodes, `{}` for rates. For jobs and placements `{"cluster": "h100"}`: rows replace
               every earlier row of the same job_key, every job of that cluster and source that ended inside the collect
               window and, if `open_complete`, every earlier open job of both.
     complete  "I saw all of it". Not knowing is SourceUnavailable, never a smaller delivery.
     notes     findings to show: (kind, subject, detail, rows).
+    key       a digest of all that the rows are made from. Where the ledger holds this table and scope of this source under
+              the same key, the rows are not read again, and the findings of that month stay. `notes` are looked at after
+              the rows were made.
+    requests  requests of this delivery that the provider charges for, and
+    own_cost  what they cost, in nanos of USD.
     as_of     of nodes only: the rows are the nodes as they are at this instant, not their whole history. Earlier records
               that they no longer name are kept and end here; a node that is another resource now begins here.
     """
 
     table: str
-    rows: ArrowStream
+    rows: ArrowStream | Callable[[], ArrowStream]
     scope: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
     open_complete: bool = True
     notes: Sequence[tuple[str, str, str, int]] = ()
     as_of: datetime | None = None
+    key: str | None = None
+    requests: int = 0
+    own_cost: int = 0
 
 
 class Location(str):
@@ -565,6 +704,86 @@ class SourceClosing:
 
 
 @dataclass(frozen=True)
+class ClosingRow:
+    """One category of one invoice of a bill. Invoice `""`: no invoice yet. Category: one of CLOSING_CATEGORIES."""
+
+    source: str
+    invoice: str
+    currency: str
+    category: str
+    billed: Decimal
+    effective: Decimal
+
+
+@dataclass(frozen=True)
+class InvoiceClosing:
+    """One invoice: what it states (None: nobody told) against what the bill's lines on it add to. difference = stated - billed.
+
+    `source`: the bills that name it, with commas. `rounded`: the difference is no more than rounding to the cent.
+    """
+
+    source: str
+    invoice: str
+    currency: str
+    stated: Decimal | None
+    billed: Decimal
+    difference: Decimal | None
+    rounded: bool = False
+
+
+@dataclass(frozen=True)
+class CheckClosing:
+    """The provider's own summary against the bill; "" means all services or accounts. Not complete: it says nothing yet."""
+
+    source: str
+    service: str
+    account: str
+    currency: str
+    stated: Decimal
+    billed: Decimal
+    difference: Decimal
+    complete: bool
+
+
+@dataclass(frozen=True)
+class EstimateError:
+    """How far estimates of node hours were from their bill. Errors are fractions: (bill - estimate) / estimate."""
+
+    month: str
+    gpu_type: str
+    node_hours: int
+    estimated: Decimal
+    billed: Decimal
+    median: Decimal
+    p90: Decimal
+    bias: Decimal
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The figures a period was closed with."""
+
+    revision: int
+    snapshot: str
+    total: Decimal
+    billed_total: Decimal
+    closed_at: datetime
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Money of another currency inside a breakdown that was asked for in one: both amounts."""
+
+    currency: str
+    total: Decimal
+    billed_total: Decimal
+    converted_total: Decimal
+    converted_billed_total: Decimal
+    first_rate: Decimal
+    last_rate: Decimal
+
+
+@dataclass(frozen=True)
 class Breakdown:
     """A finished breakdown of one period in one currency. Immutable; the same snapshot gives an equal one.
 
@@ -574,6 +793,12 @@ class Breakdown:
                  capacity is known (idle_gpu_hours_known).
     stages, teams, clusters   jobs' money by those, descending, `""` for not known.
     charges, attributed       sums of both sides; a breakdown whose difference is not zero can't be made.
+    state        one of STATES; "" in breakdowns published before there were states. `closed` is what it was closed with.
+    bridge       the closing table: from effective to billed by source, invoice and category; its sums are total, billed_total.
+    invoices, checks   what others state against it.
+    estimate_errors    of the newest month known for each GPU type; estimated_low, estimated_high: the interval of the total
+                       that comes from them (None: nothing is estimated, or no error is known yet).
+    conversions  not empty in a breakdown that was converted into its currency.
     """
 
     period: str
@@ -605,6 +830,15 @@ class Breakdown:
     synthetic: bool = False
     title: str = ""
     remark: str = ""
+    state: str = ""
+    closed: Closed | None = None
+    bridge: tuple[ClosingRow, ...] = ()
+    invoices: tuple[InvoiceClosing, ...] = ()
+    checks: tuple[CheckClosing, ...] = ()
+    estimate_errors: tuple[EstimateError, ...] = ()
+    estimated_low: Decimal | None = None
+    estimated_high: Decimal | None = None
+    conversions: tuple[Conversion, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -614,7 +848,10 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class SourceHealth:
-    """How one source fared: last success and last attempt as epoch seconds (null: never), seconds of the last attempt."""
+    """How one source fared: last success and last attempt as epoch seconds (null: never), seconds of the last attempt.
+
+    requests and own_cost (USD) are sums over all runs, of requests that the provider charges for.
+    """
 
     source: str
     up: bool
@@ -622,6 +859,8 @@ class SourceHealth:
     last_attempt: float | None
     seconds: float
     rows: int
+    requests: int = 0
+    own_cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)

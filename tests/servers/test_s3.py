@@ -20,6 +20,7 @@ import boto3
 import pytest
 
 from collectors.focus import Focus
+from rdspend.bills.store import S3
 from rdspend.errors import BadRecord, SourceUnavailable
 from rdspend.schema import Location, Window
 
@@ -86,7 +87,7 @@ def _post(endpoint: str, action: str, body: bytes = b"") -> None:
 @pytest.fixture
 def collect(endpoint: str) -> Callable[[str], list[tuple[str, int]]]:
     def read(path: str, endpoint_url: str = endpoint) -> list[tuple[str, int]]:
-        focus = Focus(Location(path), endpoint_url=endpoint_url, region="us-east-1")
+        focus = Focus(Location(path), s3=S3(endpoint_url=endpoint_url, region="us-east-1"))
         with closing(focus.collect(OCTOBER)) as deliveries:
             return [row for d in deliveries for row in sorted(d.rows.project("origin_file, billed_cost_nanos").fetchall())]
 

@@ -1,0 +1,1 @@
+"""What collectors of bills share: files, buckets, columns."""
