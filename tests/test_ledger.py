@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -420,3 +421,22 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     done = subprocess.run(["unshare", "-m", "sh", "-c", mounted, script], capture_output=True, text=True, check=False)
     assert "the disk is full" in done.stdout, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == ["{('a', '2026-10'): (1, 5)}", "{('a', '2026-10'): (1, 6)}"]
+
+
+def test_a_ledger_of_an_earlier_version_gets_the_columns_that_came_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    later = ("line_type", "pricing_currency", "pricing_currency_effective_cost_nanos", "allocated_method_id")
+    earlier = replace(CHARGES, columns=tuple(c for c in CHARGES.columns if c.name not in later))
+    with ledger.writer() as writer:
+        writer.replace(earlier, charges([5, 7]), {"source": "a", "billing_period": "2026-09"})
+        finish(writer)
+    assert sums(ledger) == {("a", "2026-09"): (2, 12)}
+    with ledger.writer() as writer:
+        told = charges([9]).project("*, 'Usage' AS line_type")
+        writer.replace(CHARGES, told, {"source": "a", "billing_period": "2026-10"})
+        finish(writer)
+    with Engine() as engine:
+        ledger.snapshot().view(engine, "charges")
+        rows = engine.rows("SELECT billing_period, effective_cost_nanos, line_type FROM charges ORDER BY ALL")
+    assert rows == [("2026-09", 5, None), ("2026-09", 7, None), ("2026-10", 9, "Usage")]
+    assert sums(ledger, "run-1") == {("a", "2026-09"): (2, 12)}

@@ -227,3 +227,59 @@ def test_a_later_correction_of_an_earlier_month_is_money_of_its_own_billing_mont
     assert [(line.name, str(line.cost)) for line in made.lines if line.cost] == [("final_training", "98.320000000")]
     with pytest.raises(ConfigError, match="no such run"):
         Reader(config).breakdowns(OCTOBER, None, "99")
+
+
+CHARGE = (
+    "SELECT 'bill' AS origin_file, 1 AS origin_row, 'billed' AS basis, {cost} AS billed_cost_nanos, "
+    "{cost} AS effective_cost_nanos, 'USD' AS billing_currency, TIMESTAMPTZ '2026-10-01 00:00:00Z' AS charge_period_start, "
+    "TIMESTAMPTZ '2026-10-01 01:00:00Z' AS charge_period_end, 'Usage' AS charge_category"
+)
+
+
+def test_a_bill_whose_key_did_not_change_is_not_read_again_and_counts_as_delivered(tmp_path: Path) -> None:
+    read_again: list[str] = []
+
+    def bill(key: str, cost: int) -> Callable[[Window], Iterator[Delivery]]:
+        def words(window: Window) -> Iterator[Delivery]:
+            notes: list[tuple[str, str, str, int]] = []
+
+            def rows() -> duckdb.DuckDBPyRelation:
+                read_again.append(key)
+                notes.append(("rounding", key, "seen while reading", 1))
+                return sql(CHARGE.format(cost=cost))
+
+            yield Delivery("charges", rows, {"billing_period": "2026-10"}, notes=notes, key=key)
+
+        return words
+
+    seen = []
+    for key, cost in (("one", 5), ("one", 999), ("two", 7)):
+        collect(configured(tmp_path, ("bill", bill(key, cost))))
+        config = configured(tmp_path, ("bill", bill(key, cost)))
+        money = read(config, "SELECT sum(effective_cost_nanos) FROM charges", "charges")[0][0]
+        told = read(config, "SELECT subject FROM findings WHERE stage = 'collect.bill'", "findings")
+        word = read(config, "SELECT arg_max(rows, run), arg_max(effective_cost_nanos, run) FROM coverage", "coverage")[0]
+        seen.append((int(money), told, word))
+    assert read_again == ["one", "two"]
+    assert seen == [(5, [("one",)], (1, 5)), (5, [("one",)], (1, 5)), (7, [("two",)], (1, 7))]
+
+
+def test_a_month_that_a_bill_is_silent_about_is_read_again_when_it_comes_back(tmp_path: Path) -> None:
+    def bill(window: Window) -> Iterator[Delivery]:
+        yield Delivery("charges", lambda: sql(CHARGE.format(cost=5)), {"billing_period": "2026-10"}, key="one")
+
+    totals = []
+    for words in (bill, lambda window: iter(()), bill):
+        config = configured(tmp_path, ("bill", words))
+        collect(config)
+        totals.append(read(config, "SELECT count(*) FROM charges", "charges")[0][0])
+    assert totals == [1, 0, 1]
+
+
+def test_what_asking_costs_is_kept_with_the_word_about_the_source(tmp_path: Path) -> None:
+    def bill(window: Window) -> Iterator[Delivery]:
+        yield Delivery("charges", sql(CHARGE.format(cost=5)), {"billing_period": "2026-10"}, requests=3, own_cost=30_000_000)
+
+    config = configured(tmp_path, ("bill", bill))
+    collect(config)
+    assert read(config, "SELECT requests, own_cost_nanos FROM coverage", "coverage") == [(3, 30_000_000)]
