@@ -1,23 +1,40 @@
-"""Cost and usage bills in the FOCUS format, versions 1.0, 1.1 and 1.2: CSV, gzipped CSV and Parquet.
+"""Cost and usage bills in FOCUS 1.0 to 1.4, and in the providers' own forms of it: CSV, Parquet, JSON; gzipped or not.
 
     [collectors.focus]
     path = "bills"                 # a file, a folder (read with all below it), a glob, or s3://bucket/key-prefix-or-glob
     assume_utc = true              # only for bills whose times carry no zone and are UTC, as FOCUS demands
+    date_format = "%m/%d/%y"       # only for bills with days of this form for times; they begin at midnight UTC
+    rate_card = "prices.toml"      # only for usage without costs (CoreWeave): what a unit costs, and what the invoice says
     [collectors.focus.s3]          # for s3:// only, each optional; credentials come from boto3's usual chain
     endpoint_url = "https://s3.example.org"
     region = "eu-central-1"
-    profile = "billing"
+    profile = "billing"            # and role_arn, external_id, requester_pays, parallel: docs/configuration.md
 
 Permission: to read the files; on S3 `s3:ListBucket` on the bucket and `s3:GetObject` on the objects (and `kms:Decrypt`
 where they are encrypted with a key of yours). Objects are copied to a temporary folder first, so it needs their size.
 
-A row belongs to the month of its BillingPeriodStart. Columns are found by FOCUS's names, in any case. Empty text and the
-word `NULL` are null. A category that FOCUS closes (ChargeCategory, ...) takes FOCUS's own spelling. Costs are exact up
-to 18 decimals, and rounded half to even to 9; what rounding took is a note. A double counts as its shortest decimal text.
-Files under a folder `BILLING_PERIOD=YYYY-MM` (the layout of AWS Data Exports) are read only for that month.
+A row belongs to the month of its BillingPeriodStart: a correction of an old charge period is billed in the new month and used
+in the old one. Columns are found by FOCUS's names, in any case. Empty text and the words `NULL` and `null` are null. A
+category that FOCUS closes (ChargeCategory, ...) takes FOCUS's own spelling. Costs are exact up to 18 decimals, and rounded
+half to even to 9; what rounding took is a note. A double counts as its shortest decimal text. Files under a folder
+`BILLING_PERIOD=YYYY-MM` (the layout of AWS Data Exports) are read only for that month. A JSON file is a list of objects or has
+one a line; files whose names end in `manifest.json` are no bills.
+
+Whose form a file is in is told by its columns; `focus_columns/` has one data file a form, and one a version of FOCUS:
+
+- AWS: FOCUS with AWS columns. Azure: the capacity reservation comes from x_SkuDetails, commitment ids in lower case.
+- Azure actual and amortized cost exports: the actual one says what is billed, the amortized one what commitments' use is worth.
+  Both belong into one path: the lines that both have are counted once, and must cost the same. An actual export alone is
+  taken as it is, with a note; an amortized one alone is refused, for nothing says what was billed.
+- Google Cloud's usage cost export (BigQuery to Parquet or JSON): each credit is a line of its own, with the origin
+  `file#credits/1`, so a line and its credits add to what is paid. Commitment fees stay where they are billed: nothing in the
+  export says which use they cover. Google Cloud's FOCUS view and export are net of credits already.
+- Oracle's names of before 1.0. Nebius and CoreWeave write FOCUS 1.2: Nebius' commitments are adjustments, CoreWeave gives no
+  costs: see rdspend/bills/usage.py for the prices and invoices in `rate_card`.
 
 What it can't see: whether an export is finished (export whole files, or move them in place when they are whole); columns
-that FOCUS does not have (they are noted and left out); rows that a provider will still restate.
+that no form knows (they are noted and left out); rows that a provider will still restate; which jobs a provider's own
+allocation (Allocated*) means: an allocated file is a bill like any other, and its origin file beside it is refused.
 """
 
 from __future__ import annotations
@@ -25,9 +42,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,11 +53,14 @@ from typing import Any
 import duckdb
 
 from rdspend.bills.column import decimal_parts, exact_of, may_round, nanos_of, spelled, tags_of, text_of, time_of
-from rdspend.bills.files import SUFFIXES, File, find, readable, refuse_copies, sound
-from rdspend.bills.layout import Layout, inspect_csv, inspect_parquet, read_csv, read_parquet
+from rdspend.bills.dialect import Dialect, View, tell, view
+from rdspend.bills.files import JSON_SUFFIXES, SUFFIXES, File, find, readable, refuse_copies, sound
+from rdspend.bills.layout import Layout, inspect_csv, inspect_json, inspect_parquet, read_csv, read_json, read_parquet
+from rdspend.bills.scratch import scratch
 from rdspend.bills.store import S3, Store, split
+from rdspend.bills.usage import Prices, brought_to, priced
 from rdspend.border import literal, month, refuse
-from rdspend.errors import BadRecord, SourceUnavailable
+from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.schema import CHARGES, Delivery, Location, Window
 
 REQUIRED = (
@@ -65,25 +86,32 @@ EXPECTED = (
     "ServiceName",
 )
 
-# FOCUS 1.0 to 1.2 has these, the charges table has not.
-LEFT_OUT = (
-    "BillingAccountType",
-    "CommitmentDiscountCategory",
-    "CommitmentDiscountName",
-    "CommitmentDiscountQuantity",
-    "CommitmentDiscountType",
-    "CommitmentDiscountUnit",
-    "ContractedUnitPrice",
-    "ListUnitPrice",
-    "PricingCurrency",
-    "PricingCurrencyContractedUnitPrice",
-    "PricingCurrencyEffectiveCost",
-    "PricingCurrencyListUnitPrice",
-    "RegionName",
-    "SkuMeter",
-    "SkuPriceDetails",
-    "SubAccountType",
+COLUMNS = Path(__file__).with_name("focus_columns")
+
+VERSIONS: Mapping[str, tuple[str, ...]] = {
+    tree["version"]: tuple(tree["columns"])
+    for tree in (tomllib.loads(p.read_text(encoding="utf-8")) for p in sorted(COLUMNS.glob("focus_*.toml")))
+}
+SPAN = f"FOCUS {min(VERSIONS)} to {max(VERSIONS)}"
+
+FOCUS = Dialect.load(COLUMNS / "focus.toml")
+DIALECTS = tuple(
+    replace(dialect, renamed={**FOCUS.renamed, **dialect.renamed})
+    for dialect in (Dialect.load(p) for p in sorted(COLUMNS.glob("*.toml")) if not p.stem.startswith("focus"))
 )
+
+# Files of these too; what an export says about itself is no bill.
+BILLS = (*SUFFIXES, *JSON_SUFFIXES)
+MANIFEST = re.compile(r"manifest\.json(\.gz)?$", re.IGNORECASE)
+
+# Columns of FOCUS that say more than the ledger keeps: noted, not unknown.
+LEFT = {
+    "HostProviderName": "the ledger keeps who made the service available",
+    "AllocatedMethodDetails": "the ledger keeps the method's id",
+    "AllocatedResourceId": "jobs take money through their placements, not by the provider's allocation",
+    "AllocatedResourceName": "jobs take money through their placements, not by the provider's allocation",
+    "AllocatedTags": "jobs take money through their placements, not by the provider's allocation",
+}
 
 # Closed lists that the engine reads: another word is refused. The other closed lists only take FOCUS's spelling.
 CLOSED = {
@@ -104,6 +132,8 @@ NUMBERS: tuple[str, ...] = (
 
 BILLING_PERIOD_FOLDER = re.compile(r"(?:^|/)billing_period=(\d{4}-\d{2})/", re.IGNORECASE)
 
+# Azure writes a month to date into a folder of its own at every run.
+AZURE_RUN = re.compile(r"(?P<export>^|.*/)(?P<span>\d{8}-\d{8})/(?P<run>[^/]+)/")
 
 THREADS = min(os.cpu_count() or 1, 4)
 SHARED_ROWS = 200_000
@@ -122,8 +152,12 @@ def focus_name(column: str) -> str:
 
 # Columns of charges that a bill gives, and the two that are only checked.
 TAKEN = tuple(c for c in CHARGES.names if c not in ("source", "billing_period", "origin_file", "origin_row", "basis"))
-READ = {focus_name(c).lower(): c for c in (*TAKEN, "billing_period_start", "billing_period_end")}
+READ = {focus_name(c).lower(): c for c in (*TAKEN, "billing_period_start", "billing_period_end") if c != "line_type"}
+LEFT_OUT = sorted({c for columns in VERSIONS.values() for c in columns if c.lower() not in READ})
 KNOWN = {**{key: focus_name(c) for key, c in READ.items()}, **{name.lower(): name for name in LEFT_OUT}}
+
+# What is asked of a view: columns of charges by their names in FOCUS; SkuPriceDetails has the instance type for prices.
+WANTED = {**READ, "linetype": "line_type"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +166,18 @@ class Focus:
 
     path: Location
     assume_utc: bool = False
+    date_format: str | None = None
+    rate_card: Location | None = None
     s3: S3 = field(default_factory=S3)
+
+    def __post_init__(self) -> None:
+        form, day = self.date_format, datetime(2026, 10, 31)
+        try:
+            ours = form is None or datetime.strptime(day.strftime(form), form) == day
+        except ValueError:
+            ours = False
+        if not ours:
+            raise ValueError(f"date_format = {form!r}: expected a form that says year, month and day, such as '%m/%d/%y'")
 
     def collect(self, window: Window) -> Iterator[Delivery]:
         """Yield one delivery of charges for each billing month of the window that the files have rows of.
@@ -141,29 +186,32 @@ class Focus:
         SourceUnavailable when there is no file or it can't be read, BadRecord for what is wrong inside one; rows are
         checked while the delivery is run, by `rdspend.border.refuse`.
         """
+        prices = Prices.read(str(self.rate_card)) if self.rate_card else None
         with (
             readable(str(self.path)),
-            tempfile.TemporaryDirectory(prefix="rdspend-focus-") as scratch,
+            scratch("focus") as folder,
             duckdb.connect() as connection,
         ):
-            _prepare(connection, scratch)
-            files = self._files(window.months, Path(scratch))
+            _prepare(connection, str(folder))
+            files = self._files(window.months, folder)
             refuse_copies(files)
-            bill = Bill.open(connection, files, self.assume_utc)
+            _refuse_runs(files)
+            bill = Bill.open(connection, files, self.assume_utc, self.date_format, prices)
             for billing_month in window.months:
                 if bill.has(billing_month):
                     yield bill.deliver(billing_month)
+                elif prices and prices.invoice(billing_month):
+                    (entry, *_) = prices.invoice(billing_month)
+                    raise ConfigError(f"{entry.words}: an invoice of {billing_month}, of which {self.path} has no usage")
 
-    def _files(self, months: Sequence[str], scratch: Path) -> tuple[File, ...]:
+    def _files(self, months: Sequence[str], folder: Path) -> tuple[File, ...]:
         if not self.path.startswith("s3://"):
             return tuple(File(str(p), p) for p in _wanted(find(self.path), months, self.path))
         bucket, key = split(self.path)
         store = Store(bucket, self.s3.client(self.path))
-        folder = scratch / "s3"
-        return tuple(
-            File(f"s3://{bucket}/{found}", store.fetch(found, folder), f"{folder}/")
-            for found in _wanted(store.find(key), months, self.path)
-        )
+        keys = _wanted(store.find(key), months, self.path)
+        copies = store.fetch_all(keys, folder / "s3")
+        return tuple(File(f"s3://{bucket}/{k}", copy, f"{folder}/s3/") for k, copy in zip(keys, copies, strict=True))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -171,12 +219,27 @@ class Focus:
 
 def _wanted(found: Iterable[str], months: Sequence[str], path: str) -> list[Any]:
     """Bill files that may have rows of the months; SourceUnavailable when there is no bill file at all."""
-    bills = [f for f in found if f.lower().endswith(SUFFIXES)]
+    bills = [f for f in found if f.lower().endswith(BILLS) and not MANIFEST.search(f)]
     if not bills:
-        raise SourceUnavailable(f"{path}: no bill found, expected a file, folder or glob with {', '.join(SUFFIXES)} files")
+        raise SourceUnavailable(f"{path}: no bill found, expected a file, folder or glob with {', '.join(BILLS)} files")
     folders = {f: BILLING_PERIOD_FOLDER.search(f) for f in bills}
     wanted = [f for f, folder in folders.items() if folder is None or folder[1] in months]
     return wanted if path.startswith("s3://") else [Path(f) for f in wanted]
+
+
+def _refuse_runs(files: Iterable[File]) -> None:
+    """Every run of an Azure export has all of its month to date: two of them would count twice."""
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    for file in files:
+        run = AZURE_RUN.match(file.name)
+        if run:
+            first, name = seen.setdefault((run["export"], run["span"]), (run["run"], file.name))
+            if first != run["run"]:
+                raise BadRecord(
+                    f"is of another run than {name}: each run of an Azure export has the whole month to date, so they would "
+                    "count twice; keep the newest, or let the export overwrite its files",
+                    file.name,
+                )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -194,11 +257,12 @@ class Span:
     rounded_rows: int
     billed_rest: Decimal
     effective_rest: Decimal
+    second_currency: str | None
 
 
-def _check_columns(layout: Layout, file: File) -> None:
-    """Required columns are there, under FOCUS's names, once."""
-    line = None if file.is_parquet else 1
+def _check_columns(layout: Layout, seen: View, file: File, dialect: Dialect) -> None:
+    """Required columns are there, once, and of a type that can be meant."""
+    line = None if file.is_parquet or file.is_json else 1
     written = [name for name, *_ in layout.columns]
     lower = [name.lower() for name in written]
     for name in lower:
@@ -206,16 +270,20 @@ def _check_columns(layout: Layout, file: File) -> None:
             raise BadRecord(f"column {KNOWN[name]} stands there {lower.count(name)} times, expected once", file.name, line)
     strangers = {name.lower(): name for name in written if name.lower() not in KNOWN}
     for required in REQUIRED:
-        if required.lower() not in lower:
+        if seen.find(required) is None:
             close = difflib.get_close_matches(required.lower(), strangers, n=1, cutoff=0.7)
             hint = f"; found {strangers[close[0]]!r}: did you mean {required!r}?" if close else ""
+            if required in REQUIRED[:2] and seen.find("ConsumedQuantity"):
+                hint = "; it has quantities: for usage without costs set rate_card"
             found = f"{len(written)} columns" if len(written) > 1 else f"one column, {written}, so maybe not commas between"
-            raise BadRecord(f"no column {required} in {found}, expected FOCUS 1.0 to 1.2{hint}", file.name, line)
-    for focus, column in READ.items():
-        kind = (layout.find(focus) or ("", "VARCHAR"))[1]
+            expected = SPAN if dialect is FOCUS else dialect.title
+            raise BadRecord(f"no column {required} in {found}, expected {expected}{hint}", file.name, line)
+    for focus, column in WANTED.items():
+        kind = (seen.find(focus) or ("", "VARCHAR"))[1]
         accepted = _accepted(column)
         if not kind.startswith(accepted) or (kind.endswith("]") and accepted != ("",)):
-            raise BadRecord(f"column {KNOWN[focus]} is of type {kind}, expected {' or '.join(accepted[-2:])}", file.name)
+            name = focus_name(column)
+            raise BadRecord(f"column {name} is of type {kind}, expected {' or '.join(accepted[-2:])}", file.name)
 
 
 def _accepted(column: str) -> tuple[str, ...]:
@@ -245,36 +313,47 @@ def _prepare(connection: duckdb.DuckDBPyConnection, scratch: str) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """Files of one layout, read as one table. A CSV stands alone: its rows are counted."""
+    """Files of one layout, read as one table. A text file stands alone: its rows are counted."""
 
     files: tuple[File, ...]
     layout: Layout
-    assume_utc: bool
+    view: View
+    dialect: Dialect
+    utc: bool
 
     @property
     def raw(self) -> dict[str, str]:
         """Columns of charges that the files give, and the type they have there."""
-        found = ((column, self.layout.find(focus)) for focus, column in READ.items())
+        found = ((column, self.view.find(focus)) for focus, column in WANTED.items())
         return {column: name[1] for column, name in found if name}
 
-    def rows(self, one_line: bool = False, counted: bool = True) -> str:
+    def rows(self, one_line: bool = False, counted: bool = True, also: Mapping[str, str] | None = None) -> str:
         """SELECT of the columns as they stand in the file, by our names, and where each row stands.
 
         `one_line`: every row of the text file is one line, so row n stands on line n + 1. Rows of a text file that are
-        not counted are read by all threads.
+        not counted are read by all threads. `also`: further columns, as SQL over the file's.
         """
-        found = ((column, self.layout.find(focus)) for focus, column in READ.items())
+        found = ((column, self.view.find(focus)) for focus, column in WANTED.items())
         raw = ", ".join(f"{name[0]} AS {column}" for column, name in found if name)
+        passed = "".join(f", {sql} AS {name}" for name, sql in {**self.view.passed, **(also or {})}.items())
         if self.files[0].is_parquet:
             root = self.files[0].root
             file = f"'s3://' || substr(rdspend_file, {len(root) + 1})" if root else "rdspend_file"
             row = line = "file_row_number + 1"
             source = read_parquet(self.files)
         else:
-            file, row, line = literal(self.files[0].name), "row", "row + 1" if one_line else "CAST(NULL AS BIGINT)"
+            read = read_json if self.files[0].is_json else read_csv
+            file, row, line = (
+                literal(self.files[0].name),
+                "rdspend_row",
+                "rdspend_row + 1" if one_line else "CAST(NULL AS BIGINT)",
+            )
             number = "row_number() OVER ()" if counted else "CAST(NULL AS BIGINT)"
-            source = f"(SELECT *, {number} AS row FROM {read_csv(self.files[0], self.layout)})"
-        return f"SELECT {raw}, {file} AS origin_file, {row} AS origin_row, {line} AS origin_line FROM {source}"
+            source = f"(SELECT *, {number} AS rdspend_row FROM {read(self.files[0], self.layout)})"
+        return (
+            f"SELECT {raw}{passed}, {file} AS origin_file, {row} AS origin_row, {line} AS origin_line "
+            f"FROM {self.view.source(source)}"
+        )
 
     def spans(self) -> str:
         """SELECT of a Span's fields and, last, the BillingPeriod column that can't be read."""
@@ -291,22 +370,24 @@ class Part:
             for c, may in money
         )
         billed, effective = (f"rest_{c}" for c, _ in money)
-        start, end = (time_of(c, raw[c], self.assume_utc) for c in ("billing_period_start", "billing_period_end"))
+        second = text_of("pricing_currency", raw["pricing_currency"]) if "pricing_currency" in raw else "NULL"
+        start, end = (time_of(c, raw[c], self.utc) for c in ("billing_period_start", "billing_period_end"))
         return f"""
             SELECT origin_file, CAST(billing_period_start AS VARCHAR), {month(start)}, rows, billing_currency,
-                   rounded_rows, billed, effective,
+                   rounded_rows, billed, effective, second,
                    CASE WHEN {start} IS NULL THEN 'billing_period_start'
                         WHEN COALESCE({end} <= {start}, true) THEN 'billing_period_end' END
             FROM (
                 SELECT origin_file, billing_period_start, billing_period_end, billing_currency, COUNT(*) AS rows,
                        COUNT(*) FILTER (WHERE {billed} <> 0 OR {effective} <> 0) AS rounded_rows,
-                       COALESCE(SUM({billed}), 0) AS billed, COALESCE(SUM({effective}), 0) AS effective
+                       COALESCE(SUM({billed}), 0) AS billed, COALESCE(SUM({effective}), 0) AS effective,
+                       string_agg(DISTINCT NULLIF({second}, billing_currency), ', ') AS second
                 FROM (SELECT *{rests} FROM (SELECT *{parts} FROM ({self.rows(counted=False)})))
                 GROUP BY origin_file, billing_period_start, billing_period_end, billing_currency
             )
             ORDER BY ALL"""
 
-    def charges(self, billing_month: str, starts: Sequence[str], one_line: bool, share: tuple[int, int] | None) -> str:
+    def charges(self, billing_month: str, starts: Sequence[str], one_line: bool, share: tuple[int, int | None] | None) -> str:
         """SELECT of charges of one month; checks and parses in one pass.
 
         `starts`: the texts of BillingPeriodStart that mean this month; none: every row is of it. `share`: only rows after
@@ -319,11 +400,16 @@ class Part:
             for name, expression in self._parts(column, kind).items()
         )
         chosen = [f"CAST(billing_period_start AS VARCHAR) IN ({', '.join(map(literal, starts))})"] if starts else []
-        chosen += [f"origin_row > {share[0]} AND origin_row <= {share[1]}"] if share else []
+        if share:
+            chosen.append(f"origin_row > {share[0]}" + (f" AND origin_row <= {share[1]}" if share[1] else ""))
         where = f"WHERE {' AND '.join(chosen)}" if chosen else ""
-        taken = ", ".join(f"{_finished(c, raw[c]) if c in raw else _nothing(c)} AS {c}" for c in TAKEN)
+        taken = ", ".join(f"{_finished(c, raw[c], self.view) if c in raw else _nothing(c)} AS {c}" for c in TAKEN)
+        passed = self.view.passed
+        credit = "CASE WHEN rdspend_n > 0 THEN origin_file || '#' || rdspend_entries || '/' || rdspend_n ELSE origin_file END"
+        file = credit.replace("rdspend_entries", literal(self.dialect.each)) if "rdspend_n" in passed else "origin_file"
+        basis = "CASE WHEN rdspend_priced THEN 'estimated' ELSE 'billed' END" if "rdspend_priced" in passed else "'billed'"
         return (
-            f"SELECT {literal(billing_month)} AS billing_period, origin_file, origin_row, 'billed' AS basis, {taken} "
+            f"SELECT {literal(billing_month)} AS billing_period, {file} AS origin_file, origin_row, {basis} AS basis, {taken} "
             f"FROM (SELECT *, {parts} FROM ({self.rows(one_line)}) {where}) AS bill"
             + (" LEFT JOIN known_tags ON bill.tags = known_tags.known_text" if raw.get("tags") == "VARCHAR" else "")
         )
@@ -332,7 +418,7 @@ class Part:
         """What is worked out before a column of charges is, by prefix: each expression is written once."""
         if column.endswith("_nanos"):
             return decimal_parts(column, kind)
-        return {"time": time_of(column, kind, self.assume_utc)} if TYPES.get(column) == "timestamp" else {}
+        return {"time": time_of(column, kind, self.utc)} if TYPES.get(column) == "timestamp" else {}
 
 
 # One column, as SQL. `kind` is DuckDB's name of the type the file gives it. ----------------------------------------------
@@ -342,10 +428,13 @@ def _refuse(column: str, expected: str) -> str:
     return refuse("origin_file", "origin_row", focus_name(column), column, expected, "origin_line")
 
 
-ZONED = "a time with a zone such as 2026-10-01T00:00:00Z; where times without one are UTC set assume_utc = true"
+ZONED = (
+    "a time with a zone such as 2026-10-01T00:00:00Z; where times without one are UTC set assume_utc = true, "
+    "where days are written for times set date_format"
+)
 
 
-def _finished(column: str, kind: str) -> str:
+def _finished(column: str, kind: str, seen: View) -> str:
     """A column of charges, in its type; what can't be read stops the query."""
     match TYPES[column]:
         case "int64":
@@ -357,7 +446,7 @@ def _finished(column: str, kind: str) -> str:
             value, expected = f"time_{column}", ZONED
         case "map":
             known = "known_map, " if kind == "VARCHAR" else ""
-            value, expected = f"COALESCE({known}{tags_of(column, kind)})", "a JSON object of tags, every key once"
+            value, expected = f"COALESCE({known}{_tags(kind, seen)})", "a JSON object of tags, every key once"
         case _:
             return _finished_text(column, text_of(column, kind))
     value = f"COALESCE({value}, {_refuse(column, expected)})"
@@ -368,6 +457,14 @@ def _finished(column: str, kind: str) -> str:
         absent = f"{column} IS NULL" if kind != "VARCHAR" else f"{text_of(column, kind)} IS NULL"
         return f"CASE WHEN {absent} THEN NULL ELSE {value} END"
     return value
+
+
+def _tags(kind: str, seen: View) -> str:
+    if not seen.tags:
+        return tags_of("tags", kind)
+    pairs = f"({seen.tags})"
+    once = f"len(list_distinct(list_transform({pairs}, lambda t: t[1]))) = len({pairs})"
+    return f"CASE WHEN {once} THEN map_from_entries({pairs}) END"
 
 
 def _finished_text(column: str, text: str) -> str:
@@ -399,18 +496,43 @@ class Bill:
     connection: duckdb.DuckDBPyConnection
     parts: tuple[Part, ...]
     spans: tuple[Span, ...]
+    prices: Prices | None
+    paired: Mapping[str, tuple[str, str, str, int]]
 
     @classmethod
-    def open(cls, connection: duckdb.DuckDBPyConnection, files: Sequence[File], assume_utc: bool) -> Bill:
-        alike: dict[object, tuple[list[File], Layout]] = {}
+    def open(
+        cls,
+        connection: duckdb.DuckDBPyConnection,
+        files: Sequence[File],
+        assume_utc: bool,
+        date_format: str | None,
+        prices: Prices | None,
+    ) -> Bill:
+        if prices:
+            prices.load(connection)
+        alike: dict[object, tuple[list[File], Layout, Dialect]] = {}
         for file in files:
-            layout = inspect_parquet(connection, file) if file.is_parquet else inspect_csv(file)
-            _check_columns(layout, file)
-            alike.setdefault(layout if file.is_parquet else file, ([], layout))[0].append(file)
-        parts = tuple(Part(tuple(some), layout, assume_utc) for some, layout in alike.values())
-        spans = tuple(span for part in parts for span in _spans(connection, part))
-        _know_tags(connection, parts)
-        return cls(connection, parts, spans)
+            layout = _inspect(connection, file)
+            dialect = tell(DIALECTS, layout) or FOCUS
+            layout = dialect.retyped(layout) if file.is_json else layout
+            together = file.is_parquet and not dialect.pair
+            alike.setdefault(layout if together else file, ([], layout, dialect))[0].append(file)
+        parts = []
+        for some, layout, dialect in alike.values():
+            seen = view(connection, layout, dialect, _wanted_columns(dialect, prices))
+            utc = assume_utc or seen.utc
+            if date_format:
+                seen = _dated(seen, date_format)
+            if prices:
+                seen = priced(seen, utc)
+            _check_columns(layout, seen, some[0], dialect)
+            parts.append(Part(tuple(some), layout, seen, dialect, utc))
+        told, notes = _pair(connection, parts)
+        if prices:
+            _refuse_unpriced(connection, told, prices)
+        spans = tuple(span for part in told for span in _spans(connection, part))
+        _know_tags(connection, told)
+        return cls(connection, tuple(told), spans, prices, notes)
 
     def has(self, billing_month: str) -> bool:
         """There are rows of it; or no rows at all, which is an answer for every month."""
@@ -424,11 +546,13 @@ class Bill:
             for p in parts
             for share in self._shares(p)
         ]
-        relation = self.connection.sql(" UNION ALL ".join(f"({select})" for select in selects))
+        rows = " UNION ALL ".join(f"({select})" for select in selects)
+        invoices = self.prices.invoice(billing_month) if self.prices else ()
+        relation = self.connection.sql(brought_to(rows, invoices))
         return Delivery("charges", relation, {"billing_period": billing_month}, notes=self._notes(parts, billing_month))
 
     def _narrow(self, part: Part, mine: set[str]) -> Part:
-        return Part(tuple(f for f in part.files if f.name in mine or not self.spans), part.layout, part.assume_utc)
+        return replace(part, files=tuple(f for f in part.files if f.name in mine or not self.spans))
 
     def _starts(self, part: Part, billing_month: str) -> list[str]:
         names = {f.name for f in part.files}
@@ -441,22 +565,163 @@ class Bill:
         names = {f.name for f in part.files}
         return sum(s.rows for s in self.spans if s.file in names)
 
-    def _shares(self, part: Part) -> Sequence[tuple[int, int] | None]:
-        """Counting the rows of a text file takes one thread: in a large one each thread counts all and works on its share."""
+    def _shares(self, part: Part) -> Sequence[tuple[int, int | None] | None]:
+        """Counting the rows of a text file takes one thread: in a large one each thread counts all and works on its share.
+
+        The last share has no end: a view may leave rows out, so there may be more in the file than were seen in it.
+        """
         rows = self._rows(part)
         if part.files[0].is_parquet or rows < SHARED_ROWS:
             return (None,)
-        return [(rows * n // THREADS, rows * (n + 1) // THREADS) for n in range(THREADS)]
+        ends = [rows * n // THREADS for n in range(THREADS)]
+        return list(zip(ends, [*ends[1:], None], strict=True))
 
     def _notes(self, parts: Sequence[Part], billing_month: str) -> list[tuple[str, str, str, int]]:
         spans = [s for s in self.spans if s.month == billing_month]
         rows = {p: sum(s.rows for s in spans if s.file in {f.name for f in p.files}) for p in parts}
-        return [*_column_notes(rows), *_rounding_notes(spans), *self._empty_notes()]
+        paired = [self.paired[billing_month]] if billing_month in self.paired else []
+        return [*_column_notes(rows), *_rounding_notes(spans), *_currency_notes(spans), *self._empty_notes(), *paired]
 
     def _empty_notes(self) -> list[tuple[str, str, str, int]]:
         full = {s.file for s in self.spans}
         names = sorted(f.name for part in self.parts for f in part.files if f.name not in full)
         return [("empty_file", name, "it has a header and no row", 0) for name in names]
+
+
+def _inspect(connection: duckdb.DuckDBPyConnection, file: File) -> Layout:
+    if file.is_parquet:
+        return inspect_parquet(connection, file)
+    return inspect_json(connection, file) if file.is_json else inspect_csv(file)
+
+
+def _wanted_columns(dialect: Dialect, prices: Prices | None) -> list[str]:
+    """Names in FOCUS that are asked of a file. The line's type has none: only a dialect can say which column it is."""
+    typed = "LineType" in {**dialect.renamed, **dialect.worked_out}
+    return [*(KNOWN[name] for name in READ), *(["LineType"] if typed else []), *(["SkuPriceDetails"] if prices else [])]
+
+
+def _dated(seen: View, form: str) -> View:
+    """A view whose texts of this form, where there should be times, are midnights in UTC."""
+    made = {}
+    for focus in ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd"):
+        sql, kind = seen.find(focus) or ("", "")
+        if kind == "VARCHAR":
+            day = f"strftime(TRY_STRPTIME(trim({sql}), {literal(form)}), '%Y-%m-%dT00:00:00Z')"
+            made[focus] = (f"COALESCE({day}, {sql})", kind)
+    return seen.put(**made)
+
+
+def _refuse_unpriced(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], prices: Prices) -> None:
+    """A line without cost and without price would be free."""
+    for part in parts:
+        none = ("CAST(NULL AS VARCHAR)",)
+        also = {"unit": (part.view.find("ConsumedUnit") or none)[0], "details": (part.view.find("SkuPriceDetails") or none)[0]}
+        sku = "sku_id" if part.view.find("SkuId") else "NULL"
+        with sound(part.files[0]):
+            found = connection.execute(
+                f"SELECT origin_file, origin_row, {sku}, unit, json_extract_string(TRY_CAST(details AS JSON), '$.InstanceType')"
+                f" FROM ({part.rows(also=also)}) WHERE rdspend_priced AND rdspend_price IS NULL ORDER BY ALL LIMIT 1"
+            ).fetchall()
+        for file, row, sku_id, unit, instance in found:
+            raise BadRecord(
+                f"row {row}: found {sku_id!r} in {unit!r}"
+                + (f" on {instance!r}" if instance else "")
+                + " without a cost, expected "
+                f"a price for it in {prices.file}: [[price]] with sku{' or instance_type' if instance else ''}, unit and price",
+                file,
+            )
+
+
+# --- actual and amortized costs ---------------------------------------------------------------------------------------
+
+
+def _pair(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]
+) -> tuple[list[Part], dict[str, tuple[str, str, str, int]]]:
+    """Actual exports keep what is billed, amortized ones what the use of commitments is worth; nothing is in both."""
+    roles = [(part, _role(connection, part)) for part in parts if part.dialect.pair]
+    amortized: dict[tuple[str, str], tuple[Decimal, str]] = {}
+    actual: dict[tuple[str, str], tuple[Decimal, str, int]] = {}
+    for _, role in roles:
+        for billing_month, currency, both, rows, name in role.months:
+            key = (billing_month, currency)
+            if role.is_amortized:
+                amortized[key] = (amortized.get(key, (Decimal(0),))[0] + both, name)
+            else:
+                before = actual.get(key, (Decimal(0), name, 0))
+                actual[key] = (before[0] + both, name, before[2] + rows)
+    for (billing_month, currency), (both, name) in sorted(amortized.items()):
+        if (billing_month, currency) not in actual:
+            raise BadRecord(
+                f"has amortized costs of {billing_month} in {currency}, and no actual export is there to say what was billed",
+                name,
+            )
+        other, other_name, _ = actual[billing_month, currency]
+        if both != other:
+            raise BadRecord(
+                f"lines of {billing_month} without a commitment cost {both:f} {currency} here and {other:f} in {other_name}, "
+                "expected the same: export both for the same days and the same scope",
+                name,
+            )
+    notes = {
+        billing_month: ("not_amortized", name, "no amortized export beside it: what commitments cost is taken as billed", rows)
+        for (billing_month, currency), (_, name, rows) in sorted(actual.items())
+        if rows and (billing_month, currency) not in amortized
+    }
+    taken = {id(part): _in_its_role(part, role.is_amortized, sorted({m for m, _ in amortized})) for part, role in roles}
+    return [taken.get(id(part), part) for part in parts], notes
+
+
+@dataclass(frozen=True)
+class Role:
+    """Which of the two a file is; and by month and currency the sum of lines without a commitment, and the rows with one."""
+
+    is_amortized: bool
+    months: tuple[tuple[str, str, Decimal, int, str], ...]
+
+
+def _role(connection: duckdb.DuckDBPyConnection, part: Part) -> Role:
+    says = {name: _rule(part, name) for name in ("commitment", "actual", "amortized")}
+    raw = part.raw
+    start = time_of("billing_period_start", raw["billing_period_start"], part.utc)
+    cost = exact_of("billed_cost_nanos", raw["billed_cost_nanos"])
+    (file,) = part.files
+    with sound(file):
+        found = connection.execute(
+            f"SELECT {month(start)}, billing_currency, COALESCE(SUM({cost}) FILTER (WHERE NOT says_commitment), 0), "
+            "COUNT(*) FILTER (WHERE says_commitment), bool_or(says_actual), bool_or(says_amortized) "
+            f"FROM ({part.rows(counted=False, also={f'says_{n}': f'COALESCE({sql}, false)' for n, sql in says.items()})}) "
+            f"WHERE {start} IS NOT NULL AND billing_currency IS NOT NULL GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    is_actual, is_amortized = any(row[4] for row in found), any(row[5] for row in found)
+    if is_actual and is_amortized:
+        raise BadRecord(
+            "has what was bought of commitments and what their use is worth: actual and amortized costs in one file would "
+            "count twice; export them into a file each",
+            file.name,
+        )
+    if not is_actual and not is_amortized:
+        is_amortized = "amortized" in file.name.lower()
+    return Role(is_amortized, tuple((m, c, both, rows, file.name) for m, c, both, rows, *_ in found))
+
+
+def _rule(part: Part, name: str) -> str:
+    found = part.dialect.sql(part.dialect.pair[name], part.layout)
+    return found[0] if found else "false"
+
+
+def _in_its_role(part: Part, is_amortized: bool, months: Sequence[str]) -> Part:
+    commitment, doubled = _rule(part, "commitment"), _rule(part, "doubled")
+    cost, (start, start_kind) = part.view.columns["billedcost"][0], part.view.columns["billingperiodstart"]
+    covered = f"COALESCE({month(time_of(start, start_kind, part.utc))} IN ({', '.join(map(literal, months)) or 'NULL'}), false)"
+    if is_amortized:
+        seen = part.view.put(BilledCost=("'0'", "VARCHAR"))
+        return replace(part, view=replace(seen, around=f"(SELECT * FROM {seen.around} WHERE {commitment})"))
+    spread = f"CASE WHEN {commitment} AND {covered} THEN '0' ELSE CAST({cost} AS VARCHAR) END"
+    seen = part.view.put(EffectiveCost=(spread, "VARCHAR"))
+    return replace(
+        part, view=replace(seen, around=f"(SELECT * FROM {seen.around} WHERE NOT COALESCE({doubled} AND {covered}, false))")
+    )
 
 
 def _know_tags(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
@@ -468,23 +733,61 @@ def _know_tags(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> 
         some = f"SELECT tags FROM ({part.rows(counted=False)}) LIMIT {SAMPLED_ROWS}"
         with sound(part.files[0]):
             connection.execute(
-                f"INSERT INTO known_tags SELECT tags, {tags_of('tags', 'VARCHAR')} FROM (SELECT DISTINCT tags FROM ({some})) "
+                f"INSERT INTO known_tags SELECT tags, {_tags('VARCHAR', part.view)} FROM (SELECT DISTINCT tags FROM ({some})) "
                 f"WHERE tags NOT IN (SELECT known_text FROM known_tags) LIMIT {KNOWN_TAGS}"
             )
 
 
 def _column_notes(rows: dict[Part, int]) -> list[tuple[str, str, str, int]]:
-    unknown: dict[str, int] = {}
-    missing: dict[str, int] = {}
+    """What became of the columns as written: taken under another name, left out, or not known; and what is missing."""
+    noted: dict[tuple[str, str, str], int] = {}
+
+    def note(kind: str, subject: str, detail: str, count: int) -> None:
+        noted[kind, subject, detail] = noted.get((kind, subject, detail), 0) + count
+
     for part, count in rows.items():
         written = [name for name, *_ in part.layout.columns]
-        for name in (n for n in written if n.lower() not in KNOWN):
-            unknown[name] = unknown.get(name, 0) + count
-        for focus in (f for f in EXPECTED if f.lower() not in {n.lower() for n in written}):
-            missing[focus] = missing.get(focus, 0) + count
+        taken = {name for names in part.view.sources.values() for name in names}
+        own = {name for name in taken if name.lower() in WANTED}
+        for name in sorted(taken - own):
+            uses = sorted(focus for focus, names in part.view.sources.items() if name in names)
+            note("renamed_column", name, f"taken as {', '.join(uses).replace('LineType', 'the type of the line')}", count)
+        leaves = {name.lower() for name in part.dialect.leaves}
+        for name in (n for n in written if n not in taken and n.lower() not in KNOWN and n.lower() not in leaves):
+            note("unknown_column", name, f"{_form(part.dialect)} has no such column: left out", count)
+        for name in (n for n in written if n in LEFT):
+            note("left_out_column", name, f"{LEFT[name]}: left out", count)
+        for focus in (f for f in EXPECTED if part.view.find(f) is None):
+            note("missing_column", focus, "the bill does not give it: taken as null", count)
+    return [(*key, count) for key, count in sorted(noted.items())]
+
+
+def _form(dialect: Dialect) -> str:
+    return SPAN if dialect is FOCUS else f"{SPAN} and {dialect.title}"
+
+
+def _currency_notes(spans: Sequence[Span]) -> list[tuple[str, str, str, int]]:
+    billed = sorted({s.currency for s in spans if s.currency})
+    several = [
+        (
+            "several_currencies",
+            ", ".join(billed),
+            "this month has lines in each: kept apart, never added",
+            sum(s.rows for s in spans),
+        )
+    ]
     return [
-        *(("unknown_column", n, "FOCUS 1.0 to 1.2 has no such column: left out", c) for n, c in sorted(unknown.items())),
-        *(("missing_column", n, "the bill does not give it: taken as null", c) for n, c in sorted(missing.items())),
+        *(several if len(billed) > 1 else ()),
+        *(
+            (
+                "second_currency",
+                s.file,
+                f"billed in {s.currency}, priced in {s.second_currency}: both kept, never added",
+                s.rows,
+            )
+            for s in spans
+            if s.second_currency
+        ),
     ]
 
 
@@ -518,7 +821,7 @@ def _spans(connection: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Span]:
 
 def _bad_period(connection: duckdb.DuckDBPyConnection, part: Part, span: Span, column: str, one_line: bool) -> BadRecord:
     """The first row of a span whose billing period can't be read."""
-    start, end = (time_of(c, part.raw[c], part.assume_utc) for c in ("billing_period_start", "billing_period_end"))
+    start, end = (time_of(c, part.raw[c], part.utc) for c in ("billing_period_start", "billing_period_end"))
     is_bad = f"{start} IS NULL" if column == "billing_period_start" else f"COALESCE({end} <= {start}, true)"
     found = connection.execute(
         f"SELECT origin_row, origin_line, CAST({column} AS VARCHAR), {end} IS NULL FROM ({part.rows(one_line)}) "

@@ -90,8 +90,12 @@ def nanos_of(column: str, kind: str) -> str:
 
 
 def text_of(column: str, kind: str) -> str:
-    """Text; empty and `NULL` are null (in a CSV the reader has seen to it)."""
-    return f"CASE WHEN {column} NOT IN ('', 'NULL') THEN {column} END" if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"
+    """Text; empty, `NULL` and `null` are null (in a CSV the reader has seen to it)."""
+    return (
+        f"CASE WHEN {column} NOT IN ('', 'NULL', 'null') THEN {column} END"
+        if kind == "VARCHAR"
+        else f"CAST({column} AS VARCHAR)"
+    )
 
 
 def tags_of(column: str, kind: str) -> str:

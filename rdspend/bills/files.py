@@ -19,6 +19,7 @@ from rdspend.border import bad_record, literal
 from rdspend.errors import BadRecord, SourceUnavailable
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+JSON_SUFFIXES = tuple(suffix + gzipped for suffix in (".json", ".jsonl", ".ndjson") for gzipped in ("", ".gz"))
 
 
 CHUNK_BYTES = 1 << 20
@@ -35,6 +36,10 @@ class File:
     @property
     def is_parquet(self) -> bool:
         return self.name.lower().endswith(".parquet")
+
+    @property
+    def is_json(self) -> bool:
+        return self.name.lower().endswith(JSON_SUFFIXES)
 
     @property
     def is_gzip(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from rdspend.bills.files import CHUNK_BYTES, File, plain, sound, whole_gzip
-from rdspend.border import identifier
+from rdspend.border import identifier, literal
 from rdspend.errors import BadRecord
 
 
@@ -69,7 +69,7 @@ def read_csv(file: File, layout: Layout) -> str:
     columns = ", ".join(f"'{name}': 'VARCHAR'" for _, name, _ in layout.columns)
     return (
         f"read_csv({plain(file.local)}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', "
-        f"nullstr = ['', 'NULL'], hive_partitioning = false, columns = {{{columns}}}, "
+        f"nullstr = ['', 'NULL', 'null'], hive_partitioning = false, columns = {{{columns}}}, "
         f"compression = '{'gzip' if file.is_gzip else 'none'}')"
     )
 
@@ -80,3 +80,25 @@ def read_parquet(files: Sequence[File]) -> str:
         f"read_parquet([{paths}], filename = 'rdspend_file', file_row_number = true, hive_partitioning = false, "
         "binary_as_string = true)"
     )
+
+
+def inspect_json(connection: duckdb.DuckDBPyConnection, file: File) -> Layout:
+    """All keys of all objects, one a line or in one list. Every column is text until somebody says its type."""
+    with sound(file), whole_gzip(file):
+        objects = f"read_json_objects({plain(file.local)}, {_json_options(file)})"
+        rows = connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects} ORDER BY key").fetchall()
+        found = connection.execute(
+            f"SELECT count(*), count(*) FILTER (WHERE json_type(json) <> 'OBJECT') FROM {objects}"
+        ).fetchall()
+    if found[0][1]:
+        raise BadRecord("found something that is no object, expected a list of objects, or one object a line", file.name)
+    return Layout(tuple((name, identifier(name), "VARCHAR") for (name,) in rows))
+
+
+def read_json(file: File, layout: Layout) -> str:
+    columns = ", ".join(f"{literal(written)}: {literal(kind)}" for written, _, kind in layout.columns)
+    return f"read_json({plain(file.local)}, {_json_options(file)}, columns = {{{columns}}})"
+
+
+def _json_options(file: File) -> str:
+    return f"format = 'auto', hive_partitioning = false, compression = '{'gzip' if file.is_gzip else 'uncompressed'}'"
