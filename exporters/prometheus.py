@@ -1,9 +1,9 @@
 """prometheus: the breakdown as gauges, on a page of the daemon or as a text file for node_exporter.
 
 Reads nothing but the finished breakdown; needs a port to listen on, or the right to write one file. A bill can be
-restated downwards, so money is a gauge for each billing period and never a counter. There is no row of totals: `sum()`
-over all categories is the report's total. Values are floats (Prometheus has no other): right to the cent, not to the
-ninth place; the report has all nine.
+restated downwards, so its money is a gauge for each billing period; only what rdspend itself asks and pays for is a
+counter. There is no row of totals: `sum()` over all categories is the report's total. Values are floats (Prometheus has
+no other): right to the cent, not to the ninth place; the report has all nine.
 
 What it can't show: jobs, users and e-mail addresses never become labels (a team that looks like an address is shown as
 `redacted-<8 hex>`, always the same for the same address). Past periods: scraping shows the present only.
@@ -28,11 +28,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from exporters.whole_file import check_places, fill_places, write_whole
 from rdspend.errors import ConfigError
-from rdspend.schema import ACTIVITIES, BASES, BUCKETS, Breakdown, Cell, Health, Location
+from rdspend.schema import ACTIVITIES, BASES, BUCKETS, STATES, Breakdown, Cell, Health, InvoiceClosing, Location
 
 OTHER = "other"
 CELLS_LEFT_AT_LEAST = len((*ACTIVITIES, *BUCKETS)) * (len(BASES) + 1)
@@ -94,9 +94,10 @@ class _Page:
         _, _, samples = self._families.setdefault(name, (words, tuple(labels), {}))
         samples.setdefault(tuple(labels.values()), float(value))
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         for name, (words, labels, samples) in self._families.items():
-            family = GaugeMetricFamily(name, words, labels=labels)
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = kind(name, words, labels=labels)
             for values, value in samples.items():
                 family.add_metric(values, value)
             yield family
@@ -115,6 +116,9 @@ def _describe(page: _Page, breakdowns: Sequence[Breakdown], max_series: int) -> 
     for b in breakdowns:
         _describe_shares(page, b)
         _describe_evidence(page, b)
+        _describe_state(page, b)
+        _describe_invoices(page, b)
+        _describe_estimates(page, b)
 
 
 def _describe_cells(page: _Page, b: Breakdown, most: int) -> None:
@@ -231,6 +235,64 @@ def _describe_evidence(page: _Page, b: Breakdown) -> None:
     page.add("rdspend_synthetic_data", "1 when the figures are made up: no real organisation.", period, b.synthetic)
 
 
+def _describe_state(page: _Page, b: Breakdown) -> None:
+    period = {"billing_period": b.period, "policy": b.policy.name, "currency": b.currency}
+    for state in STATES if b.state else ():
+        words = f"1 for the state that the period's bill is in, 0 for the others. {REFRESHED}"
+        page.add("rdspend_period_state", words, {**period, "state": state}, b.state == state)
+    if b.closed is None:
+        return
+    for suffix, words, value in (
+        ("closed", "Total that the period was closed with.", b.closed.total),
+        ("correction", "Total now, less the one that the period was closed with.", b.total - b.closed.total),
+    ):
+        page.add(f"rdspend_{suffix}_{_suffix(b)}", f"{words} {REFRESHED}", period, value)
+
+
+def _describe_invoices(page: _Page, b: Breakdown) -> None:
+    """By source, never by invoice: their number has no bound."""
+    by_source: dict[str, list[InvoiceClosing]] = {}
+    for invoice in b.invoices:
+        if invoice.stated is not None and invoice.currency == b.currency:
+            by_source.setdefault(invoice.source, []).append(invoice)
+    for source, invoices in by_source.items():
+        labels = {"source": source, "billing_period": b.period}
+        differ = [i for i in invoices if i.difference is None or (i.difference and not i.rounded)]
+        page.add(
+            f"rdspend_invoice_difference_{_suffix(b)}",
+            f"Sum over the source's invoices of what they state and the bill does not explain, without signs. {REFRESHED}",
+            labels,
+            sum((abs(i.difference) for i in differ if i.difference is not None), Decimal(0)),
+        )
+        page.add(
+            "rdspend_invoices_differing",
+            f"Invoices of the source that the bill does not meet, by more than rounding. {REFRESHED}",
+            {**labels, "currency": b.currency},
+            len(differ),
+        )
+
+
+def _describe_estimates(page: _Page, b: Breakdown) -> None:
+    for error in b.estimate_errors:
+        labels = {"gpu_type": error.gpu_type, "billing_period": error.month, "currency": b.currency}
+        for stat in ("median", "p90", "bias"):
+            page.add(
+                "rdspend_estimate_error_ratio",
+                "Error of estimated node hours against their bill, (bill - estimate) / estimate, of the newest month known: "
+                f"median, 90th percentile without sign, and of both sums. {REFRESHED}",
+                {**labels, "stat": stat},
+                getattr(error, stat),
+            )
+    for suffix, end, value in (("low", "Lower", b.estimated_low), ("high", "Upper", b.estimated_high)):
+        if value is not None:
+            page.add(
+                f"rdspend_estimate_{suffix}_{_suffix(b)}",
+                f"{end} end of the period's total, when what is estimated is off by the 90th percentile of errors. {REFRESHED}",
+                {"billing_period": b.period, "currency": b.currency},
+                value,
+            )
+
+
 def _describe_health(page: _Page, health: Health) -> None:
     page.add("rdspend_build_info", "Version of rdspend.", {"version": health.version}, 1)
     if health.last_run is not None:
@@ -247,6 +309,12 @@ def _describe_health(page: _Page, health: Health) -> None:
         if source.last_success is not None:
             words = "When the source answered last."
             page.add("rdspend_source_last_success_timestamp_seconds", words, labels, source.last_success)
+        if source.requests:
+            words = "Requests of the source that the provider charges for, since the ledger began."
+            page.add("rdspend_source_requests_total", words, labels, source.requests)
+        if source.own_cost:
+            words = "What asking the source cost, since the ledger began."
+            page.add("rdspend_source_own_cost_usd_total", words, labels, source.own_cost)
     for stage in health.stages:
         words = "How long a stage of the last run took."
         page.add("rdspend_stage_duration_seconds", words, {"run_stage": stage.stage}, stage.seconds)

@@ -49,7 +49,7 @@ SCHEMA = "rdspend/report/1"
 Format = Literal["json", "md", "csv"]
 
 CSV_COLUMNS = (
-    *("period", "policy", "currency", "revision", "snapshot", "synthetic"),
+    *("period", "policy", "currency", "revision", "state", "snapshot", "synthetic"),
     *("category", "stage", "team", "cluster", "basis", "cost", "billed_cost", "gpu_hours"),
 )
 
@@ -63,6 +63,10 @@ def _money(value: Decimal) -> str:
 
 def _hours(value: Decimal) -> str:
     return f"{value:.6f}"
+
+
+def _known(value: Decimal | None) -> str | None:
+    return None if value is None else _money(value)
 
 
 def _share(value: Decimal | None) -> str | None:
@@ -95,6 +99,8 @@ def to_json(breakdown: Breakdown) -> str:
         "policy": b.policy.name,
         "currency": b.currency,
         "revision": b.revision,
+        "state": b.state,
+        "closed": _closed(b),
         "snapshot": b.snapshot,
         "basis": b.basis,
         "share_rule": b.share_rule,
@@ -102,6 +108,8 @@ def to_json(breakdown: Breakdown) -> str:
         "total": _money(b.total),
         "billed_total": _money(b.billed_total),
         "gpu_hours": _hours(b.gpu_hours),
+        "estimated_low": _known(b.estimated_low),
+        "estimated_high": _known(b.estimated_high),
         "denominator": {
             "cost": _money(b.denominator),
             "words": b.policy.denominator_words,
@@ -155,6 +163,7 @@ def to_json(breakdown: Breakdown) -> str:
                 "source": c.source,
                 "billing_period": c.billing_period,
                 "basis": c.basis,
+                "currency": c.currency or b.currency,
                 "charges": _money(c.charges),
                 "attributed": _money(c.attributed),
                 "difference": _money(c.charges - c.attributed),
@@ -164,11 +173,94 @@ def to_json(breakdown: Breakdown) -> str:
             }
             for c in b.closings
         ],
+        **_against_others(b),
         "findings": [
             {"kind": kind, "subject": subject, "detail": detail, "rows": rows} for kind, subject, detail, rows in b.findings
         ],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _closed(b: Breakdown) -> dict[str, Any] | None:
+    """What the period was closed with, and how far it is from that now."""
+    if b.closed is None:
+        return None
+    return {
+        "revision": b.closed.revision,
+        "snapshot": b.closed.snapshot,
+        "closed_at": f"{b.closed.closed_at.astimezone(UTC):%FT%TZ}",
+        "total": _money(b.closed.total),
+        "billed_total": _money(b.closed.billed_total),
+        "correction": _money(b.total - b.closed.total),
+        "billed_correction": _money(b.billed_total - b.closed.billed_total),
+    }
+
+
+def _against_others(b: Breakdown) -> dict[str, Any]:
+    """The bill against invoices, summaries and estimates, and what was converted."""
+    return {
+        "bridge": [
+            {
+                "source": c.source,
+                "invoice": c.invoice,
+                "currency": c.currency,
+                "category": c.category,
+                "effective": _money(c.effective),
+                "billed": _money(c.billed),
+            }
+            for c in b.bridge
+        ],
+        "invoices": [
+            {
+                "source": i.source,
+                "invoice": i.invoice,
+                "currency": i.currency,
+                "stated": _known(i.stated),
+                "billed": _money(i.billed),
+                "difference": _known(i.difference),
+                "rounded": i.rounded,
+            }
+            for i in b.invoices
+        ],
+        "checks": [
+            {
+                "source": c.source,
+                "service": c.service,
+                "account": c.account,
+                "currency": c.currency,
+                "stated": _money(c.stated),
+                "billed": _money(c.billed),
+                "difference": _money(c.difference),
+                "complete": c.complete,
+            }
+            for c in b.checks
+        ],
+        "estimate_errors": [
+            {
+                "month": e.month,
+                "gpu_type": e.gpu_type,
+                "node_hours": e.node_hours,
+                "estimated": _money(e.estimated),
+                "billed": _money(e.billed),
+                "median": _share(e.median),
+                "p90": _share(e.p90),
+                "bias": _share(e.bias),
+            }
+            for e in b.estimate_errors
+        ],
+        "conversions": [
+            {
+                "currency": c.currency,
+                "total": _money(c.total),
+                "billed_total": _money(c.billed_total),
+                "converted_total": _money(c.converted_total),
+                "converted_billed_total": _money(c.converted_billed_total),
+                "first_rate": f"{c.first_rate:f}",
+                "last_rate": f"{c.last_rate:f}",
+            }
+            for c in b.conversions
+        ],
+    }
 
 
 def _csv_text(text: str) -> str:
@@ -180,7 +272,7 @@ def _csv_text(text: str) -> str:
 def to_csv(breakdown: Breakdown) -> str:
     """The cells, one a row. Sum of `cost` is the report's total."""
     b = breakdown
-    head = (b.period, b.policy.name, b.currency, b.revision, b.snapshot, "SYNTHETIC" if b.synthetic else "")
+    head = (b.period, b.policy.name, b.currency, b.revision, b.state, b.snapshot, "SYNTHETIC" if b.synthetic else "")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(CSV_COLUMNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +12,17 @@ LONGEST_TEXT = 200
 JOIN_CONTROLS = "\u200c\u200d"
 NO_SHARE = "–"
 SMALLEST_SHARE = Decimal("0.0005")
+
+WORDS = {
+    "data_generation": "data generation",
+    "final_training": "final training",
+    "idle": "idle (no job ran)",
+    "bill_idle": "idle on the bill",
+    "shared": "shared services",
+    "reinforcement_learning": "reinforcement learning",
+    "commitment_used": "commitment, used",
+    "commitment_unused": "commitment, unused",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,31 @@ def _unsigned_zero(text: str) -> str:
 
 def money_text(value: Decimal) -> str:
     return _unsigned_zero(f"{value:,.2f}")
+
+
+def change_text(value: Decimal) -> str:
+    """Rounded, with its sign; what rounds to nothing keeps enough places to be seen."""
+    text = difference_text(value)
+    return text if text.startswith("-") or not value else f"+{text}"
+
+
+def difference_text(value: Decimal) -> str:
+    """A difference is never shown as nothing: one below half a cent has all its places."""
+    return money_text(value) if not value or abs(value) >= Decimal("0.005") else f"{value:f}".rstrip("0")
+
+
+def rate_text(value: Decimal) -> str:
+    """An exchange rate as it was given, without zeros at its end."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def words_of(name: str) -> str:
+    return WORDS.get(name, name) or "(not known)"
+
+
+def names_of(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names)))
 
 
 def hours_text(value: Decimal) -> str:

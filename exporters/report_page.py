@@ -6,10 +6,21 @@ they are: each of the two writers escapes them in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC
 from decimal import Decimal
 
+from exporters.report_bill import (
+    alerts,
+    bridge,
+    checks,
+    closing_by_source,
+    conversions_text,
+    estimate_errors,
+    estimate_text,
+    invoices,
+    state_text,
+)
 from exporters.report_blocks import (
     NO_SHARE,
     Block,
@@ -21,21 +32,15 @@ from exporters.report_blocks import (
     Table,
     hours_text,
     money_text,
+    names_of,
     percent_text,
     share_text,
+    words_of,
 )
 from rdspend.schema import Breakdown, Line
 
 ROWS_SHOWN = 15
 
-WORDS = {
-    "data_generation": "data generation",
-    "final_training": "final training",
-    "idle": "idle (no job ran)",
-    "bill_idle": "idle on the bill",
-    "shared": "shared services",
-    "reinforcement_learning": "reinforcement learning",
-}
 BASIS_WORDS = {
     "billed": "from the bill",
     "estimated": "estimated from a rate card; no bill has been seen for it",
@@ -50,6 +55,7 @@ def final_training(breakdown: Breakdown) -> Line:
 def page(breakdown: Breakdown) -> Iterator[Block]:
     """The whole report, page one first."""
     yield from _title(breakdown)
+    yield from alerts(breakdown)
     yield from _not_seen(breakdown)
     yield _split(breakdown)
     yield _range_sentence(breakdown)
@@ -57,7 +63,11 @@ def page(breakdown: Breakdown) -> Iterator[Block]:
     yield from _closing(breakdown)
     yield from _parts(breakdown)
     yield from _top_jobs(breakdown)
-    yield from _sources(breakdown)
+    yield from closing_by_source(breakdown)
+    yield from bridge(breakdown)
+    yield from invoices(breakdown)
+    yield from checks(breakdown)
+    yield from estimate_errors(breakdown)
     yield from _findings(breakdown)
 
 
@@ -65,7 +75,8 @@ def _title(b: Breakdown) -> Iterator[Block]:
     yield Heading(b.title or "Compute by purpose")
     if b.synthetic:
         yield Note("SYNTHETIC: made-up data. No real organisation spent this money.", "synthetic")
-    yield Note(f"{b.period} · {b.currency} · policy {b.policy.name} · revision {b.revision}")
+    state = state_text(b)
+    yield Note(f"{b.period} · {b.currency} · policy {b.policy.name} · revision {b.revision}{' · ' if state else ''}{state}")
     if b.remark:
         yield Note(b.remark)
 
@@ -87,7 +98,7 @@ def _split(b: Breakdown) -> Table:
         hours = hours_text(line.gpu_hours) if line.gpu_hours or line.name not in WITHOUT_HOURS else ""
         if line.name == "idle" and not b.idle_gpu_hours_known:
             hours = "unknown"
-        cells = (_words(line.name), money_text(line.cost), hours, share_text(line.share), _range(line))
+        cells = (words_of(line.name), money_text(line.cost), hours, share_text(line.share), _range(line))
         return Row((*cells, line.basis) if mixed else cells, line.share, line.name == "final_training", line.name in edges)
 
     total = ("total", money_text(b.total), hours_text(b.gpu_hours), "", "")
@@ -113,12 +124,14 @@ def _meaning(b: Breakdown) -> Facts:
     whole = f"{b.policy.denominator_words}: {money_text(b.denominator)} {b.currency} ({NO_SHARE}: outside it)"
     unknown = ("Idle", "GPU-hours unknown, not 0: the GPUs of some nodes are not known")
     gaps = any(not gap.complete for gap in b.coverage) or not b.coverage
-    sources = _names(gap.source for gap in b.coverage)
+    sources = names_of(gap.source for gap in b.coverage)
     return Facts(
         (
             ("100 %", whole),
             ("Policy", f"{b.policy.name}: {b.policy.title}. {b.policy.words}"),
             ("Basis", _basis(b)),
+            *((("Estimate", estimate),) if (estimate := estimate_text(b)) else ()),
+            *((("Converted", conversions_text(b)),) if b.conversions else ()),
             *(() if b.idle_gpu_hours_known else (unknown,)),
             ("Sharing", f"nodes among their jobs by the rule {b.share_rule}"),
             *(() if gaps else (("Seen", f"all of {b.period}, by every source: {sources}"),)),
@@ -198,7 +211,7 @@ def _parts(b: Breakdown) -> Iterator[Block]:
 def _shortened(lines: tuple[Line, ...]) -> Iterator[tuple[str, Decimal, Decimal, Decimal | None]]:
     """The largest lines and one for the rest: nothing is left out of the column's sum."""
     for line in lines[:ROWS_SHOWN]:
-        yield _words(line.name), line.cost, line.gpu_hours, line.share
+        yield words_of(line.name), line.cost, line.gpu_hours, line.share
     if rest := lines[ROWS_SHOWN:]:
         shares = [line.share for line in rest if line.share is not None]
         yield (
@@ -223,34 +236,11 @@ def _top_jobs(b: Breakdown) -> Iterator[Block]:
         tuple(
             Row(
                 (
-                    *(job.job_key, job.name, _words(job.category), job.team, _words(job.stage), job.outcome),
+                    *(job.job_key, job.name, words_of(job.category), job.team, words_of(job.stage), job.outcome),
                     *(money_text(job.cost), hours_text(job.gpu_hours)),
                 )
             )
             for job in b.top_jobs
-        ),
-    )
-
-
-def _sources(b: Breakdown) -> Iterator[Block]:
-    if not b.closings:
-        return
-    yield Heading("Closing by source")
-    columns = (
-        *(Column("Source"), Column("Month"), Column("Basis", from_width=100)),
-        *(Column(f"{name} {b.currency}", number=True) for name in ("Charges", "Attributed")),
-        Column("Difference", number=True),
-    )
-    yield Table(
-        columns,
-        tuple(
-            Row(
-                (
-                    *(c.source, c.billing_period, c.basis, money_text(c.charges), money_text(c.attributed)),
-                    f"{c.charges - c.attributed:.9f}",
-                )
-            )
-            for c in b.closings
         ),
     )
 
@@ -264,14 +254,6 @@ def _findings(b: Breakdown) -> Iterator[Block]:
         columns,
         tuple(Row((kind.replace("_", " "), subject, detail, f"{rows:,}")) for kind, subject, detail, rows in b.findings),
     )
-
-
-def _words(name: str) -> str:
-    return WORDS.get(name, name) or "(not known)"
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(set(names)))
 
 
 def _range(line: Line) -> str:

@@ -8,7 +8,8 @@ The one rounding rule: shares are cut toward zero to whole nanos, job by job and
 node's idle. A line spread over several hours or days takes differences of cut running totals, so its parts add up to the line.
 
 Reads the relations charges, nodes, jobs, placements, rates of one connection, and other_charges: lines of other billing months
-that may pay for hours of this one. Leaves attributions, occupancy and estimate there.
+that may pay for hours of this one. Leaves attributions and occupancy there, where there are rates also estimate and
+estimate_error.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from rdspend.border import identifier
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
+from rdspend.estimates import compare
 from rdspend.schema import GPU_PARTS, SECONDS_PER_HOUR
 
 ShareRule = Literal["gpu", "cpu", "dominant"]
@@ -107,13 +109,13 @@ def attribute(
     engine.run("crowded")
     engine.run("rescaled")
     engine.run("share_piece")
-    _estimate(engine, times)
+    compared = _estimate(engine, times)
     progress("money to jobs")
     _job_days(engine)
     engine.run("attributions", spread_too=_SPREAD_DAYS if spread else "", **UNPACKED)
     engine.run("occupancy", times)
     closings = _close(engine)
-    return Attributed(closings, tuple(_findings(engine, window)))
+    return Attributed(closings, (*_findings(engine, window), *compared))
 
 
 def _refuse_mixed_pools(engine: Engine) -> None:
@@ -176,9 +178,8 @@ def _node_days(engine: Engine) -> bool:
 
 def _collect_days(engine: Engine, known: str, hour_rows: str) -> None:
     """Rows by the hour added to the node days known so far."""
-    sums = ", ".join(f"sum(v{i}) AS v{i}" for i in HOURS)
     packed = _packed("effective", "billed")
-    engine.run("node_day", known=known, hour_rows=hour_rows, sums=sums, hours=_by_hour("hour"), packed=packed)
+    engine.run("node_day", known=known, hour_rows=hour_rows, sums=_SUMS, hours=_by_hour("hour"), packed=packed)
 
 
 # Two sums in one: effective money in the low 64 bits, billed minus effective above.
@@ -216,6 +217,9 @@ def _names(prefix: str) -> str:
     return ", ".join(f"{prefix}{i}" for i in HOURS)
 
 
+_SUMS = ", ".join(f"sum(v{i}) AS v{i}" for i in HOURS)
+
+
 def _money_window(engine: Engine, times: dict[str, int]) -> dict[str, int]:
     """The month, widened to every day a bill speaks of: a correction may pay for an hour of another month."""
     low, high = engine.rows("SELECT min(d), max(d) FROM node_day")[0]
@@ -251,14 +255,17 @@ def share_of_node(rule: ShareRule) -> tuple[str, str]:
     return f"CAST(greatest({parts}) AS BIGINT)", str(DOMINANT_PARTS)
 
 
-def _estimate(engine: Engine, times: dict[str, int]) -> None:
-    """Price the hours of the month that no bill names."""
-    engine.execute("DROP TABLE IF EXISTS estimate")
+def _estimate(engine: Engine, times: dict[str, int]) -> list[Finding]:
+    """Price the hours of the month that no bill names, and compare those that one does with what they would have been."""
+    for table in ("estimate", "estimate_error"):
+        engine.execute(f"DROP TABLE IF EXISTS {table}")
     if not engine.value("SELECT count(*) FROM rates"):
-        return
+        return []
     engine.run("paid_hour", times)
+    engine.run("rate_span", times)
     engine.run("rate_hour", times)
     _refuse_unpriced(engine)
+    found = compare(engine, times, all_hours=_names("v"), sums=_SUMS, effective=_effective("v"))
     engine.run("estimate", gpu_parts=GPU_PARTS)
     engine.run("estimate_key")
     engine.run("estimate_hour")
@@ -266,6 +273,7 @@ def _estimate(engine: Engine, times: dict[str, int]) -> None:
     engine.execute("DROP VIEW IF EXISTS node_day" if _is_view(engine, "node_day") else "DROP TABLE node_day")
     _collect_days(engine, "SELECT * FROM billed_day", "estimate_hour")
     engine.run("estimate_sum")
+    return [Finding(*note) for note in found]
 
 
 def _refuse_unpriced(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from rdspend.engine import Engine
-from rdspend.errors import BadRecord, ConservationError
+from rdspend.errors import ConservationError
 from rdspend.ledger import Snapshot
 from rdspend.period import Period
 from rdspend.schema import CLOSING_CATEGORIES, CheckClosing, ClosingRow, InvoiceClosing
@@ -91,7 +91,7 @@ def half_unit(currency: str) -> Decimal:
 def draw_up(engine: Engine, snapshot: Snapshot, period: Period) -> ClosingTable:
     """The closing table of a period in all its currencies. Wants the views `charges` and `findings` of it.
 
-    Raises BadRecord when two statements of one thing differ.
+    Two statements of one thing that differ are an alert, and neither is compared.
     """
     snapshot.view(engine, "statements")
     rows = tuple(
@@ -156,21 +156,35 @@ def _place(row: ClosingRow) -> tuple[str, str, str, int]:
 
 
 @dataclass(frozen=True)
-class _Statement:
-    """What somebody states of an invoice, and the bills that it is about; none when no bill names the invoice."""
+class _Part:
+    """Lines of one invoice that have source, currency, issuer and provider in common. Names are in lower case."""
 
     source: str
-    month: str
+    currency: str
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """What somebody states of an invoice, and the lines that it is about; none when no bill names the invoice."""
+
+    source: str
+    months: tuple[str, ...]
     where: str
     invoice: str
     bill: str | None
+    provider: str | None
     currency: str
     stated: Decimal
-    bills: tuple[str, ...] = ()
+    parts: frozenset[_Part] = frozenset()
 
     @property
     def words(self) -> str:
         return f"{self.stated:.9f} {self.currency} ({self.where})"
+
+    @property
+    def bills(self) -> tuple[str, ...]:
+        return tuple(sorted({part.source for part in self.parts}))
 
 
 class _Invoices:
@@ -181,58 +195,96 @@ class _Invoices:
         self.alerts: list[Alert] = []
         self.differences: list[ClosingRow] = []
         named = sorted({row.invoice for row in rows} - {""})
-        self.statements = _statements(engine, period, named)
+        self.statements = self._added(_statements(engine, period, named))
         wanted = sorted({*named, *(s.invoice for s in self.statements)})
-        self.elsewhere = _elsewhere(engine, snapshot, self.months, wanted)
-        self.lines: dict[str, dict[tuple[str, str], Decimal]] = {invoice: {} for invoice in wanted}
-        lines: list[ClosingRow | Elsewhere] = [*(r for r in rows if r.invoice), *self.elsewhere]
-        for line in lines:
-            sums = self.lines[line.invoice]
-            key = (line.source, line.currency)
-            sums[key] = sums.get(key, ZERO) + line.billed
+        self.lines: dict[str, dict[_Part, Decimal]] = {invoice: {} for invoice in wanted}
+        if any(s.provider for s in self.statements):
+            for source, invoice, currency, _, issuer, provider, billed in _parts(engine, "charges", wanted):
+                self._add(invoice, _Part(source, currency, frozenset({issuer, provider} - {""})), money(billed))
+        else:
+            for row in rows:
+                if row.invoice:
+                    self._add(row.invoice, _Part(row.source, row.currency), row.billed)
+        self.elsewhere = self._other_periods(engine, snapshot, wanted)
+
+    def _add(self, invoice: str, part: _Part, billed: Decimal) -> None:
+        self.lines[invoice][part] = self.lines[invoice].get(part, ZERO) + billed
+
+    def _other_periods(self, engine: Engine, snapshot: Snapshot, wanted: Sequence[str]) -> tuple[Elsewhere, ...]:
+        """Lines of the invoices on bills of other billing periods; they count."""
+        if not wanted or set(snapshot.partitions("charges", "billing_period")) <= self.months:
+            return ()
+        snapshot.view(engine, "charges", lambda p: p["billing_period"] not in self.months, name="elsewhere")
+        named = any(part.names for parts in self.lines.values() for part in parts)
+        found: dict[tuple[str, str, str, str], Decimal] = {}
+        for source, invoice, currency, month, issuer, provider, billed in _parts(engine, "elsewhere", wanted):
+            names = frozenset({issuer, provider} - {""}) if named else frozenset[str]()
+            self._add(invoice, _Part(source, currency, names), money(billed))
+            place = (source, invoice, currency, month)
+            found[place] = found.get(place, ZERO) + money(billed)
+        return tuple(Elsewhere(*place, billed) for place, billed in sorted(found.items()))
+
+    def _added(self, statements: Iterable[_Statement]) -> list[_Statement]:
+        """One source states an invoice over several months in parts."""
+        whole: dict[tuple[str, str, str | None, str | None, str], _Statement] = {}
+        again: list[_Statement] = []
+        for each in statements:
+            key = (each.source, each.invoice, each.bill, each.provider, each.currency)
+            known = whole.get(key)
+            if known is None:
+                whole[key] = each
+            elif set(known.months) & set(each.months):
+                again.append(each)
+            else:
+                whole[key] = replace(known, months=(*known.months, *each.months), stated=known.stated + each.stated)
+        return [*whole.values(), *again]
 
     def compare(self) -> list[InvoiceClosing]:
         told = self._distinct()
         found = [self._stated(statement) for statement in told]
-        for invoice, sums in self.lines.items():
-            covered = {(bill, s.currency) for s in told if s.invoice == invoice for bill in s.bills}
-            for currency in sorted({c for _, c in sums}):
-                bills = sorted(b for b, c in sums if c == currency and (b, c) not in covered)
-                if bills:
-                    found.append(
-                        InvoiceClosing(",".join(bills), invoice, currency, None, self._billed(invoice, currency, bills), None)
-                    )
+        for invoice, parts in self.lines.items():
+            covered = {part for s in told if s.invoice == invoice for part in s.parts}
+            for currency in sorted({part.currency for part in parts}):
+                left = [part for part in parts if part.currency == currency and part not in covered]
+                if left:
+                    bills = ",".join(sorted({part.source for part in left}))
+                    billed = sum((parts[part] for part in left), ZERO)
+                    found.append(InvoiceClosing(bills, invoice, currency, None, billed, None))
         return sorted(found, key=lambda each: (each.source, each.invoice, each.currency))
 
+    def _about(self, told: _Statement) -> frozenset[_Part]:
+        """The lines that a statement is about: of its bill and, where any line has that issuer or provider, of that one."""
+        parts = [part for part in self.lines[told.invoice] if told.bill is None or part.source == told.bill]
+        issued = [part for part in parts if told.provider and told.provider.lower() in part.names]
+        return frozenset(issued or parts)
+
     def _distinct(self) -> list[_Statement]:
-        """One statement of each invoice, currency and bills. The same told twice is told once; two that differ are refused."""
+        """One statement of the same lines. The same told twice is told once; of two that differ neither is taken, but shown."""
         distinct: dict[tuple[str, str], list[_Statement]] = {}
+        disputed: list[_Statement] = []
         for each in self.statements:
-            naming = {bill for bill, _ in self.lines[each.invoice]}
-            statement = replace(each, bills=tuple(sorted(naming & {each.bill} if each.bill else naming)))
+            statement = replace(each, parts=self._about(each))
             known = distinct.setdefault((each.invoice, each.currency), [])
-            clash = [
-                k
-                for k in known
-                if set(k.bills) & set(statement.bills) or (k.bills == statement.bills == () and k.bill == each.bill)
-            ]
-            for other in clash:
-                if (other.bills, other.stated) != (statement.bills, statement.stated):
-                    raise BadRecord(
-                        f"invoice {each.invoice!r} is stated twice: {other.words} and {each.words}; expected one total: "
-                        "take one of them out, or say with `bill` which bill each is about"
+            clash = [k for k in known if _same(k, statement)]
+            others = [k for k in clash if (k.parts, k.stated) != (statement.parts, statement.stated)]
+            for other in others:
+                self.alerts.append(
+                    Alert(
+                        each.currency,
+                        f"invoice {each.invoice} is stated twice: {other.words} and {statement.words}; neither is compared: "
+                        "take one of them out, or say with `bill` or `provider` which one each is about",
                     )
+                )
+            disputed += [*others, statement] if others else []
             if not clash:
                 known.append(statement)
-        return [statement for same in distinct.values() for statement in same]
-
-    def _billed(self, invoice: str, currency: str, bills: Iterable[str]) -> Decimal:
-        return sum((self.lines[invoice].get((bill, currency), ZERO) for bill in bills), ZERO)
+        return [statement for same in distinct.values() for statement in same if statement not in disputed]
 
     def _stated(self, told: _Statement) -> InvoiceClosing:
-        spoken = {c for bill, c in self.lines[told.invoice] if bill in told.bills}
+        spoken = {part.currency for part in told.parts}
         source = ",".join(told.bills) or told.bill or told.source
-        billed = self._billed(told.invoice, told.currency, told.bills)
+        lines = self.lines[told.invoice]
+        billed = sum((lines[part] for part in told.parts if part.currency == told.currency), ZERO)
         closing = InvoiceClosing(source, told.invoice, told.currency, told.stated, billed, None)
         if spoken and told.currency not in spoken:
             words = f"stated in {told.currency} ({told.where}), the bill has it in {', '.join(sorted(spoken))}: not compared"
@@ -240,33 +292,31 @@ class _Invoices:
             return closing
         difference = told.stated - billed
         rounded = difference != 0 and abs(difference) < half_unit(told.currency)
-        if difference and told.month in self.months:
+        if difference and max(told.months) in self.months:
             category = "rounding" if rounded else "unexplained"
             self.differences.append(ClosingRow(source, told.invoice, told.currency, category, difference, ZERO))
         if difference and not rounded:
-            lines = f"the bill's lines on it add to {billed:.9f}" if spoken else "no line of a bill names it"
-            words = f"stated {told.words}, {lines}: {difference:.9f} {told.currency} unexplained"
+            there = f"the bill's lines on it add to {billed:.9f}" if spoken else "no line of a bill names it"
+            words = f"stated {told.words}, {there}: {difference:.9f} {told.currency} unexplained"
             self.alerts.append(Alert(told.currency, f"invoice {told.invoice} of {source}: {words}"))
         return replace(closing, difference=difference, rounded=rounded)
 
 
-def _statements(engine: Engine, period: Period, named: Sequence[str]) -> list[_Statement]:
-    found = []
-    for source, month, file, row, invoice, bill, currency, nanos in engine.read(
-        "stated_invoice", {"months": list(period.months), "invoices": list(named)}
-    ):
-        if invoice is None or nanos is None:
-            raise BadRecord(f"row {row}: a stated invoice without its number or its billed total; expected both", file)
-        found.append(_Statement(source, month, f"{file}:{row}", invoice, bill, currency, money(nanos)))
-    return found
+def _same(one: _Statement, other: _Statement) -> bool:
+    """Two statements of the same lines, or of the same invoice that no line names."""
+    if one.parts or other.parts:
+        return bool(one.parts & other.parts)
+    return (one.bill, one.provider) == (other.bill, other.provider)
 
 
-def _elsewhere(engine: Engine, snapshot: Snapshot, months: set[str], invoices: Sequence[str]) -> tuple[Elsewhere, ...]:
-    if not invoices or set(snapshot.partitions("charges", "billing_period")) <= months:
-        return ()
-    snapshot.view(engine, "charges", lambda p: p["billing_period"] not in months, name="elsewhere")
-    rows = engine.read("invoice_elsewhere", {"invoices": list(invoices)})
-    return tuple(Elsewhere(s, i, c, month, money(b)) for s, i, c, month, b in rows)
+def _statements(engine: Engine, period: Period, named: Sequence[str]) -> Iterable[_Statement]:
+    wanted = {"months": list(period.months), "invoices": list(named)}
+    for source, month, file, row, invoice, bill, provider, currency, nanos in engine.read("stated_invoice", wanted):
+        yield _Statement(source, (month,), f"{file}:{row}", invoice, bill, provider, currency, money(nanos))
+
+
+def _parts(engine: Engine, lines: str, invoices: Sequence[str]) -> list[tuple[Any, ...]]:
+    return engine.read("invoice_part", {"invoices": list(invoices)}, lines=lines)
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -276,14 +326,16 @@ Key = tuple[str, ...]
 
 def _check(engine: Engine, period: Period) -> tuple[tuple[CheckClosing, ...], list[Alert]]:
     """Summaries against the bill of the months they are of, month by month, summed over the period."""
-    stated = _distinct_checks(engine.read("stated_check", {"months": list(period.months)}))
+    alerts: list[Alert] = []
+    stated = _distinct_checks(engine.read("stated_check", {"months": list(period.months)}), alerts)
     if not stated:
-        return (), []
-    bills = _bill_sums(engine.read("check_sum"))
+        return (), alerts
+    finest = engine.read("check_sum")
+    stated |= _unnamed(stated, finest)
+    bills = _bill_sums(finest)
     spoken = {(bill, month): set[str]() for bill, month, *_ in bills}
     for bill, month, currency, *_ in bills:
         spoken[bill, month].add(currency)
-    alerts: list[Alert] = []
     sums: dict[tuple[Key, int], tuple[Decimal, Decimal, bool]] = {}
     for (source, month, bill, service, account, currency, side), (nanos, complete, where) in stated.items():
         others = spoken.get((bill, month), set())
@@ -306,24 +358,46 @@ def _check(engine: Engine, period: Period) -> tuple[tuple[CheckClosing, ...], li
     return tuple(checks), alerts
 
 
-def _distinct_checks(rows: Iterable[Sequence[Any]]) -> dict[Any, tuple[int, bool, str]]:
+Stated = dict[tuple[str, str, str, str, str, str, int], tuple[int, bool, str]]
+
+
+def _distinct_checks(rows: Iterable[Sequence[Any]], alerts: list[Alert]) -> Stated:
     """Stated nanos, whether they are all of it, and where they stand, by what they are about. Side 0 is billed, 1 effective."""
-    stated: dict[Any, tuple[int, bool, str]] = {}
+    stated: Stated = {}
+    disputed = set()
     for source, month, file, row, bill, service, account, currency, billed, effective, complete in rows:
-        if billed is None and effective is None and complete:
-            raise BadRecord(
-                f"row {row}: a complete check that states neither a billed nor an effective total; expected one", file
-            )
         side = 1 if billed is None and effective is not None else 0
         key = (source, month, bill or "", service, account, currency, side)
         told = (int((effective if side else billed) or 0), bool(complete), f"{file}:{row}")
         known = stated.setdefault(key, told)
         if known[:2] != told[:2]:
-            raise BadRecord(
-                f"{source} {month}: {service or 'all services'}, {account or 'all accounts'} is stated twice: "
-                f"{money(known[0]):.9f} ({known[2]}) and {money(told[0]):.9f} ({told[2]}) {currency}; expected one total"
+            disputed.add(key)
+            words = f"{money(known[0]):.9f} ({known[2]}) and {money(told[0]):.9f} ({told[2]}) {currency}; neither is compared"
+            what = f"{service or 'all services'}, {account or 'all accounts'}"
+            alerts.append(
+                Alert(currency, f"check of {bill or 'all bills'} {month} by {source}: {what} is stated twice: {words}")
             )
-    return stated
+    return {key: told for key, told in stated.items() if key not in disputed}
+
+
+def _unnamed(stated: Stated, bills: Iterable[Sequence[Any]]) -> Stated:
+    """What a bill has of services or accounts that a whole summary of it does not name: stated is nothing of them."""
+    told: dict[tuple[str, str, str, str, int], set[tuple[str, str]]] = {}
+    whole: dict[tuple[str, str, str, str, int], bool] = {}
+    for (source, month, bill, service, account, currency, side), (_, complete, _where) in stated.items():
+        about = (source, month, bill, currency, side)
+        told.setdefault(about, set()).add((service, account))
+        whole[about] = whole.get(about, True) and complete
+    found: Stated = {}
+    for bill_source, bill_month, bill_currency, service, account, *sums in bills:
+        for (source, month, bill, currency, side), named in told.items():
+            if (bill_month, bill_currency) != (month, currency) or bill not in (bill_source, "") or not sums[side]:
+                continue
+            if not any(s in (service, "") and a in (account, "") for s, a in named):
+                of = (service if any(s for s, _ in named) else "", account if any(a for _, a in named) else "")
+                key = (source, month, bill, *of, currency, side)
+                found[key] = (0, whole[source, month, bill, currency, side], "not named")
+    return found
 
 
 def _bill_sums(rows: Iterable[Sequence[Any]]) -> dict[Key, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,19 @@ from rdspend.border import literal
 from rdspend.engine import Engine, relation
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.ledger import Writer
-from rdspend.schema import CHARGES, LOADS, STATEMENTS, TABLES, TOKENS, ArrowStream, Delivery, Table, Window
+from rdspend.schema import (
+    BASES,
+    CHARGE_CATEGORIES,
+    CHARGES,
+    LOADS,
+    STATEMENTS,
+    TABLES,
+    TOKENS,
+    ArrowStream,
+    Delivery,
+    Table,
+    Window,
+)
 
 DELIVERED = ("charges", "jobs", "placements", "nodes", "rates", "statements", "tokens", "exchange_rates", "releases")
 OF_SOURCE = ("charges", "rates", "statements", "tokens", "exchange_rates", "releases")
@@ -90,19 +103,15 @@ class Landing:
             return False
         part, snapshot = _part(delivery), self.writer.snapshot()
         known = snapshot.select("loads", lambda p: p["source"] == self.source and p["part"] == part)
-        found = self.engine.rows(f"SELECT rows, effective_cost_nanos FROM ({known}) WHERE key = ?", [delivery.key])
+        found = self.engine.rows(f'SELECT "rows", effective_cost_nanos, notes FROM ({known}) WHERE key = ?', [delivery.key])
         if not found:
             return False
-        rows, money = found[0]
+        rows, money, notes = found[0]
         landed.rows += rows
         if money is not None:
             landed.money = (landed.money or 0) + money
-        stage, month = f"collect.{self.source}", self._month(delivery)
-        findings = snapshot.select("findings", lambda p: p["stage"] == stage and p["period"] == month)
-        kept = [
-            (month, note) for note in self.engine.rows(f'SELECT kind, subject, detail, "rows" FROM ({findings}) ORDER BY ALL')
-        ]
-        landed.notes += [note for note in kept if note not in landed.notes]
+        month = self._month(delivery)
+        landed.notes += [(month, (kind, subject, detail, int(n))) for kind, subject, detail, n in json.loads(notes)]
         return True
 
     def _record_load(self, delivery: Delivery, rows: int, money: int | None) -> None:
@@ -110,7 +119,7 @@ class Landing:
         if delivery.key is None:
             self.writer.drop(LOADS, lambda p: all(p[c] == v for c, v in scope.items()))
             return
-        word = (delivery.key, rows, money, self.writer.run)
+        word = (delivery.key, rows, money, json.dumps([list(note) for note in delivery.notes]), self.writer.run)
         self.writer.replace(LOADS, self.engine.made("load_row", [word]), scope)
 
     def _check(self, delivery: Delivery) -> None:
@@ -202,7 +211,17 @@ class Landing:
         if not files:
             return 0
         names = ", ".join(literal(str(self.writer.root / "charges" / f)) for f in files)
-        return int(self.engine.value(f"SELECT COALESCE(sum(effective_cost_nanos), 0) FROM read_parquet([{names}])"))
+        closed = {"basis": BASES, "charge_category": CHARGE_CATEGORIES}
+        strange = ", ".join(
+            f"min({column}) FILTER ({column} NOT IN ({', '.join(map(literal, words))}))" for column, words in closed.items()
+        )
+        total, *others = self.engine.rows(
+            f"SELECT COALESCE(sum(effective_cost_nanos), 0), {strange} FROM read_parquet([{names}])"
+        )[0]
+        for (column, words), found in zip(closed.items(), others, strict=True):
+            if found is not None:
+                raise BadRecord(f"{self.source}: charges.{column}: found {found!r}; expected {', '.join(words)}")
+        return int(total)
 
     def _drop_silent_months(self) -> None:
         """What an earlier delivery said of a month that this one is silent about is gone; estimates are not the source's."""

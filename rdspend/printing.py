@@ -124,7 +124,11 @@ def _rows(console: Console, found: ClosingTable, currency: str) -> None:
         words = (row.source, row.invoice or NO_INVOICE, row.category)
         grid.add_row(*map(_visible, words), _money(row.billed), _money(row.effective))
     billed, effective = (sum((getattr(r, side) for r in rows), Decimal(0)) for side in ("billed", "effective"))
-    grid.add_row("sum", "", "", _money(billed), _money(effective))
+    whole = "sum" if not any(r.currency == currency for r in found.differences) else "sum, with what is only stated"
+    grid.add_row(whole, "", "", _money(billed), _money(effective))
+    if whole != "sum":
+        _, on_bill, effective = next((t for t in _totals(found) if t[0] == currency), ("", Decimal(0), Decimal(0)))
+        grid.add_row("of it on the bill", "", "", _money(on_bill), _money(effective))
     _heading(console, f"The bill in {currency}")
     console.print(grid)
 

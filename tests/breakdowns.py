@@ -8,7 +8,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from rdspend.schema import ACTIVITIES, BUCKETS, Breakdown, Cell, Gap, Line, Policy, SourceClosing, TopJob
+from rdspend.schema import (
+    ACTIVITIES,
+    BUCKETS,
+    Breakdown,
+    Cell,
+    CheckClosing,
+    Closed,
+    ClosingRow,
+    Conversion,
+    EstimateError,
+    Gap,
+    InvoiceClosing,
+    Line,
+    Policy,
+    SourceClosing,
+    TopJob,
+)
 
 EPOCH = Policy(
     "epoch",
@@ -124,6 +140,55 @@ def build(cells: Iterable[Cell] = LAB, **changes: object) -> Breakdown:
         idle_gpu_hours_known=True,
         share_rule="gpu",
         title="Compute of the lab",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def against_others(**changes: object) -> Breakdown:
+    """The lab's breakdown of a corrected month, with everything in it that others state of it."""
+    made = build((*LAB, replace(cell("exploration", "1000", "350"), basis="estimated")))
+    total, billed = made.total, made.billed_total
+    bridge = (
+        ClosingRow("focus", "INV-1", "USD", "usage", billed - 300, total - 300),
+        ClosingRow("focus", "INV-1", "USD", "commitment_unused", Decimal(0), Decimal(300)),
+        ClosingRow("focus", "", "USD", "tax", Decimal(300), Decimal(0)),
+    )
+    invoices = (
+        InvoiceClosing("focus", "INV-0", "USD", Decimal("10.00"), Decimal("10"), Decimal(0)),
+        InvoiceClosing("focus", "INV-1", "USD", Decimal("1340000.00"), Decimal("1339965.50"), Decimal("34.50")),
+        InvoiceClosing("focus", "INV-2", "USD", Decimal("7.01"), Decimal("7.006"), Decimal("0.004"), rounded=True),
+        InvoiceClosing("focus", "INV-3", "USD", None, Decimal("3"), None),
+    )
+    checks = (
+        CheckClosing("cost_explorer", "", "", "USD", Decimal("99.5"), Decimal("100"), Decimal("-0.5"), True),
+        CheckClosing("cost_explorer", "AmazonEC2", "1234", "USD", Decimal("1"), Decimal("50"), Decimal("-49"), False),
+    )
+    errors = (
+        EstimateError(
+            *("2026-09", "A100", 20, Decimal(80), Decimal(60)),
+            *(Decimal("-0.25"), Decimal("0.3"), Decimal("-0.25")),
+        ),
+        EstimateError(
+            *("2026-10", "H100", 1440, Decimal("34444.8"), Decimal("35000")),
+            *(Decimal("0.016114"), Decimal("0.021"), Decimal("0.016118")),
+        ),
+    )
+    made = replace(
+        made,
+        state="corrected",
+        closed=Closed(1, "run-12", total - Decimal("15.44"), billed - Decimal("15.44"), datetime(2026, 11, 20, tzinfo=UTC)),
+        bridge=bridge,
+        invoices=invoices,
+        checks=checks,
+        estimate_errors=errors,
+        estimated_low=total - 21,
+        estimated_high=total + 21,
+        conversions=(
+            Conversion(
+                *("EUR", Decimal(100), Decimal(90), Decimal("108.5"), Decimal("97.65")),
+                *(Decimal("1.08"), Decimal("1.0900")),
+            ),
+        ),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 

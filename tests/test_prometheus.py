@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from breakdowns import LAB, NOVEMBER, OCTOBER, build, cell, many
+from breakdowns import LAB, NOVEMBER, OCTOBER, against_others, build, cell, many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +21,7 @@ from prometheus_client.samples import Sample
 
 from exporters.prometheus import CELLS_LEFT_AT_LEAST, Prometheus
 from rdspend.errors import ConfigError, SourceUnavailable
-from rdspend.schema import Breakdown, Gap, Health, Location, Served, SourceHealth, StageHealth
+from rdspend.schema import Breakdown, Gap, Health, InvoiceClosing, Location, Served, SourceHealth, StageHealth
 
 HEALTH = Health(
     "1.2.3",
@@ -141,6 +141,86 @@ def test_synthetic_data_is_marked_twice() -> None:
     assert b"SYNTHETIC" not in render(build())
 
 
+# --- the bill against others --------------------------------------------------------------------------------------------
+
+PERIOD = {"billing_period": "2026-10", "currency": "USD"}
+
+
+def key(**labels: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(labels.items()))
+
+
+def test_exactly_one_state_of_a_period_is_set() -> None:
+    states = of(render(against_others()), "rdspend_period_state")
+    assert states == {
+        key(**PERIOD, policy="epoch", state=state): float(state == "corrected")
+        for state in ("open", "preliminary", "closed", "corrected")
+    }
+
+
+def test_a_corrected_month_shows_what_it_was_closed_with_and_how_far_it_moved() -> None:
+    made = against_others()
+    page = render(made)
+    labels = key(**PERIOD, policy="epoch")
+    assert of(page, "rdspend_closed_usd") == {labels: float(made.total - Decimal("15.44"))}
+    assert of(page, "rdspend_correction_usd") == {labels: 15.44}
+
+
+def test_differences_of_invoices_are_summed_by_source_without_signs_and_without_rounding() -> None:
+    more = InvoiceClosing("focus", "INV-7", "USD", Decimal(1), Decimal(2), Decimal(-1))
+    other = InvoiceClosing("azure", "E-1", "USD", Decimal(3), Decimal(3), Decimal(0))
+    page = render(against_others(invoices=(*against_others().invoices, more, other)))
+    assert of(page, "rdspend_invoice_difference_usd") == {
+        key(source="focus", billing_period="2026-10"): 35.5,
+        key(source="azure", billing_period="2026-10"): 0,
+    }
+    assert of(page, "rdspend_invoices_differing") == {key(source="focus", **PERIOD): 2, key(source="azure", **PERIOD): 0}
+
+
+def test_an_invoice_that_can_not_be_compared_counts_as_one_that_differs() -> None:
+    page = render(against_others(invoices=(InvoiceClosing("focus", "I", "USD", Decimal(3), Decimal(0), None),)))
+    assert of(page, "rdspend_invoices_differing") == {key(source="focus", **PERIOD): 1}
+    assert of(page, "rdspend_invoice_difference_usd") == {key(source="focus", billing_period="2026-10"): 0}
+
+
+def test_ten_thousand_invoices_are_one_series() -> None:
+    invoices = tuple(InvoiceClosing("focus", f"I-{n}", "USD", Decimal(1), Decimal(0), Decimal(1)) for n in range(10_000))
+    page = render(against_others(invoices=invoices))
+    assert list(of(page, "rdspend_invoice_difference_usd").values()) == [10_000]
+
+
+def test_errors_of_estimates_carry_the_month_they_were_seen_in() -> None:
+    errors = of(render(against_others()), "rdspend_estimate_error_ratio")
+    a100 = {"gpu_type": "A100", "billing_period": "2026-09", "currency": "USD"}
+    assert {stat: errors[key(**a100, stat=stat)] for stat in ("median", "p90", "bias")} == {
+        "median": -0.25,
+        "p90": 0.3,
+        "bias": -0.25,
+    }
+    assert len(errors) == 6
+
+
+def test_the_interval_of_an_estimate_is_two_ends_of_the_total() -> None:
+    made = against_others()
+    page = render(made)
+    assert of(page, "rdspend_estimate_low_usd") == {key(**PERIOD): float(made.total - 21)}
+    assert of(page, "rdspend_estimate_high_usd") == {key(**PERIOD): float(made.total + 21)}
+
+
+def test_requests_and_what_they_cost_are_counters_of_those_sources_that_have_any() -> None:
+    paid = SourceHealth("cost_explorer", True, 1.0, 1.0, 1.0, 1, requests=12, own_cost=Decimal("0.12"))
+    page = render(build(), health=replace(HEALTH, sources=(*HEALTH.sources, paid)))
+    assert of(page, "rdspend_source_requests_total") == {key(source="cost_explorer"): 12}
+    assert of(page, "rdspend_source_own_cost_usd_total") == {key(source="cost_explorer"): 0.12}
+    assert b"# TYPE rdspend_source_requests_total counter" in page
+
+
+def test_a_family_is_there_only_where_it_has_something_to_say() -> None:
+    new = re.compile("period_state|closed|correction|invoice|estimate|requests|own_cost")
+    assert [s.name for s in samples(render(build())) if new.search(s.name.removeprefix("rdspend_"))] == []
+    assert len({s.name for s in samples(render(against_others())) if new.search(s.name.removeprefix("rdspend_"))}) == 8
+
+
 # --- the ceiling ------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +294,7 @@ CLASHING = {"job", "instance", "region", "zone", "cluster", "service", "owner", 
 
 
 def test_no_label_clashes_with_the_labels_of_a_target() -> None:
-    assert {label for s in samples(render(build())) for label in s.labels} & CLASHING == set()
+    assert {label for s in samples(render(against_others())) for label in s.labels} & CLASHING == set()
 
 
 def test_a_team_that_is_an_address_is_replaced_by_a_stable_name() -> None:
@@ -289,7 +369,18 @@ def test_a_wrong_setting_is_named(options: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("page", [render(build(synthetic=True)), render(build(), health=None), render(health=Health("1"))])
+@pytest.mark.parametrize(
+    "page",
+    [
+        render(build(synthetic=True)),
+        render(build(), health=None),
+        render(health=Health("1")),
+        render(
+            against_others(),
+            health=replace(HEALTH, sources=(SourceHealth("ce", True, 1.0, 1.0, 1.0, 1, requests=3, own_cost=Decimal("0.03")),)),
+        ),
+    ],
+)
 def test_promtool_finds_nothing_to_say(page: bytes) -> None:
     promtool = shutil.which("promtool")
     assert promtool, "install Debian's package prometheus, or run tests/servers/prometheus/start-prometheus"

@@ -18,14 +18,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from breakdowns import LAB, NOVEMBER, OCTOBER, build, cell, many
-from hypothesis import given
+from breakdowns import LAB, NOVEMBER, OCTOBER, against_others, build, cell, many
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from exporters.report import Report, to_csv, to_json, to_markdown, to_terminal
+from rdspend.breakdown import decode, encode
 from rdspend.errors import ConfigError, SourceUnavailable
-from rdspend.schema import Breakdown, Gap, Location
+from rdspend.schema import Breakdown, CheckClosing, ClosingRow, EstimateError, Gap, InvoiceClosing, Location
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "report.schema.json").read_text())
 
@@ -86,10 +87,14 @@ def nasty(names: tuple[str, ...] = NASTY) -> Breakdown:
         coverage=tuple(Gap(name, OCTOBER, NOVEMBER, False, name) for name in names),
         findings=tuple((name, name, name, 1) for name in names),
         services=tuple(replace(made.teams[0], name=name) for name in names),
+        bridge=tuple(ClosingRow(name, name, "USD", "usage", Decimal(1), Decimal(1)) for name in names),
+        invoices=tuple(InvoiceClosing(name, name, "USD", Decimal(2), Decimal(1), Decimal(1)) for name in names),
+        checks=tuple(CheckClosing(name, name, name, "USD", Decimal(2), Decimal(1), Decimal(1), True) for name in names),
+        estimate_errors=tuple(EstimateError("2026-10", name, 1, *[Decimal(1)] * 5) for name in names),
     )
 
 
-WORLDS = {"lab": build(), "incomplete": incomplete(), "empty": empty(), "nasty": nasty()}
+WORLDS = {"lab": build(), "against others": against_others(), "incomplete": incomplete(), "empty": empty(), "nasty": nasty()}
 
 
 @pytest.fixture(params=WORLDS)
@@ -115,7 +120,7 @@ def test_the_schema_names_every_key_of_the_json_and_no_other() -> None:
             assert value, f"{where}: nothing to compare"
             compare(f"{where}[]", schema["items"], value[0])
 
-    compare("", SCHEMA, json.loads(to_json(build())))
+    compare("", SCHEMA, json.loads(to_json(against_others())))
 
 
 @pytest.mark.parametrize("period", ["2026-10", "2026-Q3", "2026", "2023-05..2023-08"])
@@ -256,6 +261,172 @@ def test_at_eighty_columns_every_job_key_can_be_copied() -> None:
         assert job.job_key in terminal(build(), 80)
 
 
+# --- the bill against others --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "moved", "billed_moved", "said"),
+    [
+        ("open", None, None, "revision 2 · open"),
+        ("preliminary", None, None, "revision 2 · preliminary"),
+        ("closed", None, None, "revision 2 · closed"),
+        ("closed", "0", "0", "closed with 1,337,187.93 as revision 1"),
+        ("corrected", "15.44", "0", "closed with 1,337,172.49 as revision 1; corrected to 1,337,187.93 (+15.44)"),
+        ("corrected", "-15.44", "0", "closed with 1,337,203.37 as revision 1; corrected to 1,337,187.93 (-15.44)"),
+        ("corrected", "0", "-0.001", "closed with 1,337,187.93 as revision 1; corrected on invoices to 1,337,187.93 (-0.001)"),
+        ("corrected", "0", "0", "corrected since: the total is the same, other figures are not"),
+    ],
+)
+def test_the_heading_says_how_far_the_bill_is(state: str, moved: str | None, billed_moved: str | None, said: str) -> None:
+    made = build(state=state)
+    if moved is not None and billed_moved is not None:
+        known = against_others().closed
+        assert known is not None
+        totals = {"total": made.total - Decimal(moved), "billed_total": made.billed_total - Decimal(billed_moved)}
+        made = replace(made, closed=replace(known, **totals))
+    for page in pages(made):
+        assert said in words(page)
+
+
+def test_a_breakdown_without_a_state_claims_none() -> None:
+    for page in pages(build([replace(LAB[0], basis="estimated")])):
+        assert re.search(r"revision 2 *$", page, re.MULTILINE)
+        assert "interval" not in page
+
+
+def test_an_invoice_that_differs_is_an_alert_before_the_figures() -> None:
+    for page in pages(against_others()):
+        alert = "ALERT: invoice INV-1 of focus states 1,340,000.00 USD, the bill's lines on it add to 1,339,965.50: 34.50"
+        assert alert in words(page)
+        assert page.index("ALERT") < page.index("exploration")
+        assert page.count("ALERT") == 1
+
+
+def test_what_is_rounding_or_not_stated_is_no_alert() -> None:
+    quiet = tuple(i for i in against_others().invoices if i.invoice != "INV-1")
+    for page in pages(against_others(invoices=quiet)):
+        assert "ALERT" not in page
+        assert "0.004" in page
+        assert "Invoices of the bill that nobody stated a total of: 1" in words(page)
+
+
+def test_an_invoice_in_another_currency_is_an_alert_and_not_a_difference() -> None:
+    foreign = InvoiceClosing("focus", "INV-9", "EUR", Decimal(5), Decimal(0), None)
+    for page in pages(against_others(invoices=(foreign,))):
+        assert "ALERT: invoice INV-9 of focus states 5.00 EUR, the bill has it in another currency" in words(page)
+
+
+def test_a_hundred_wrong_invoices_leave_page_one_short_and_lose_none() -> None:
+    wrong = tuple(InvoiceClosing("focus", f"INV-{n}", "USD", Decimal(n), Decimal(0), Decimal(n)) for n in range(1, 101))
+    for page in pages(against_others(invoices=wrong)):
+        assert page.count("ALERT") == 6
+        assert "95 more invoices differ" in words(page)
+        assert page.index("INV-100") < page.index("INV-99 ") < page.index("exploration")
+        assert page.count("UNEXPLAINED") in (0, 100)
+        assert all(re.search(rf"INV-{n}\b", page) for n in range(1, 101))
+
+
+def test_the_rows_from_effective_to_billed_add_up_to_both_totals() -> None:
+    made = against_others()
+    document = json.loads(to_json(made))
+    assert sum(Decimal(row["effective"]) for row in document["bridge"]) == made.total
+    assert sum(Decimal(row["billed"]) for row in document["bridge"]) == made.billed_total
+    for page in pages(made):
+        table = page[page.index("From effective to billed") : page.index("The provider's own summary")]
+        assert "commitment, unused" in table
+        assert "(none yet)" in table.replace("\\", "")
+        assert re.search(r"total[ |*]+1,338,187\.93[ |*]+1,338,187\.93", table)
+
+
+def test_closing_rows_that_do_not_fit_are_summed_by_currency_and_not_left_out() -> None:
+    rows = tuple(
+        ClosingRow("focus", f"INV-{n:03d}", "EUR" if n % 2 else "USD", "usage", Decimal(n), Decimal(2 * n)) for n in range(100)
+    )
+    for page in pages(against_others(bridge=rows)):
+        table = page[page.index("From effective to billed") : page.index("Invoices")]
+        assert re.findall(r"and (\d+) more[ |]+(\w+)[ |]+([\d,.]+)[ |]+([\d,.]+)", table) == [
+            ("20", "EUR", "3,200.00", "1,600.00"),
+            ("20", "USD", "3,160.00", "1,580.00"),
+        ]
+        assert re.findall(r"total[ |*]+(\w+)[ |*]+([\d,.]+)[ |*]+([\d,.]+)", table) == [
+            ("EUR", "5,000.00", "2,500.00"),
+            ("USD", "4,900.00", "2,450.00"),
+        ]
+
+
+def test_a_summary_that_was_not_read_to_its_end_is_open_and_not_a_difference() -> None:
+    for page in pages(against_others()):
+        table = page[page.index("The provider's own summary") : page.index("Estimates against their bill")]
+        assert re.search(r"AmazonEC2[ |]+1234[ |]+(USD)?[ |]+1\.00[ |]+50\.00[ |]+open", table)
+        assert "-0.50" in table
+        assert "-49" not in table
+
+
+def test_errors_of_estimates_are_shown_with_their_sign() -> None:
+    for page in pages(against_others()):
+        table = page[page.index("Estimates against their bill") :]
+        assert re.search(r"A100[ |]+2026-09[ |]+20\b.*-25\.00 %[ |]+30\.00 %[ |]+-25\.00 %", table)
+        assert re.search(r"H100[ |]+2026-10[ |]+1,440\b.*\+1\.61 %[ |]+2\.10 %[ |]+\+1\.61 %", table)
+
+
+def test_an_estimated_total_has_its_interval_on_page_one() -> None:
+    for page in pages(against_others()):
+        assert "the total is 1,338,166.93 – 1,338,208.93 USD when what is estimated is off" in words(page)
+        assert page.index("90th percentile") < page.index(CLOSING)
+
+
+def test_an_interval_that_nobody_knows_is_said_to_be_unknown_and_why() -> None:
+    made = against_others(estimated_low=None, estimated_high=None)
+    for page in pages(made):
+        assert "no interval: how far estimates are from the bill is known for A100, H100 only" in words(page)
+    for page in pages(replace(made, estimate_errors=())):
+        assert "no interval: how far estimates are from the bill is not known for any GPU type" in words(page)
+    assert json.loads(to_json(made))["estimated_low"] is None
+
+
+def test_a_bill_without_estimates_says_nothing_of_an_interval() -> None:
+    for page in pages(build(state="closed")):
+        assert "interval" not in page
+
+
+def test_converted_money_is_shown_in_both_currencies_with_its_rates() -> None:
+    for page in pages(against_others()):
+        assert "of which EUR 100.00 at 1.08..1.09 = USD 108.50" in words(page)
+    one = replace(against_others().conversions[0], last_rate=Decimal("1.080"))
+    for page in pages(against_others(conversions=(one,))):
+        assert "EUR 100.00 at 1.08 = USD 108.50" in words(page)
+
+
+def test_closings_in_several_currencies_name_each_one() -> None:
+    made = build()
+    euro = replace(made.closings[0], source="euros", currency="EUR")
+    for page in pages(replace(made, closings=(*made.closings, euro))):
+        table = page[page.index("Closing by source") :]
+        assert re.search(r"euros[ |]+2026-10[ |]+(billed)?[ |]+EUR", table)
+        assert re.search(r"focus[ |]+2026-10[ |]+(billed)?[ |]+USD", table)
+
+
+NEW = ("state", "closed", "bridge", "invoices", "checks", "estimate_errors", "estimated_low", "estimated_high", "conversions")
+
+
+def test_a_breakdown_stored_before_there_were_states_is_read_and_printed_as_it_was() -> None:
+    stored = json.loads(encode(build()))
+    for key in NEW:
+        del stored[key]
+    for closing in stored["closings"]:
+        del closing["currency"]
+    old = decode(json.dumps(stored))
+    assert old == build()
+    for page in pages(old):
+        assert CLOSING in page
+        assert not re.search("ALERT|Invoices|interval|From effective|Converted|summary|Estimates against", page)
+    jsonschema.validate(json.loads(to_json(old)), SCHEMA)
+
+
+def test_a_stored_breakdown_with_everything_comes_back_equal() -> None:
+    assert decode(encode(against_others())) == against_others()
+
+
 # --- names from elsewhere ---------------------------------------------------------------------------------------------
 
 CONTROLS = {"Cc", "Cf", "Zl", "Zp", "Cs"}
@@ -291,6 +462,7 @@ def test_every_row_of_a_markdown_table_has_as_many_cells_as_its_head() -> None:
         assert table[-1] == table[0], line
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple))
 def test_no_name_whatever_hides_or_breaks_anything(names: tuple[str, ...]) -> None:
     made = nasty(names)
@@ -309,6 +481,10 @@ def test_the_cost_column_of_the_csv_adds_up_to_the_total(world: Breakdown) -> No
     rows = list(csv.DictReader(io.StringIO(to_csv(world))))
     assert sum((Decimal(row["cost"]) for row in rows), Decimal(0)) == world.total
     assert sum((Decimal(row["billed_cost"]) for row in rows), Decimal(0)) == world.billed_total
+
+
+def test_the_csv_says_the_state_of_the_bill_in_every_row() -> None:
+    assert {row["state"] for row in csv.DictReader(io.StringIO(to_csv(against_others())))} == {"corrected"}
 
 
 def test_no_text_of_the_csv_starts_a_formula() -> None:
