@@ -24,6 +24,7 @@ and in `contract.toml`:
     gpus = 512
     currency = "USD"
     from = 2026-01-01               # `to` is optional
+    invoice = "DC-2025-14 {month}"  # optional: the invoice it is on, or the agreement where nobody sends one
 
     [[invoice]]                     # one line of an invoice of one billing month
     name = "reserved cluster"
@@ -45,6 +46,9 @@ line a month of its part (billed cost 0) while it is in service: equal parts for
 and all together exactly price less residual value. The month that still runs is charged up to now. Entries that say the same
 in every key are refused: write a `note` into one where both are meant.
 
+`{month}` in an `invoice` is the month of the line, `2026-10`. A month whose billed money is on no invoice stays preliminary
+until somebody closes it; what is only written off is billed already and needs none.
+
 It can't see bills: a discount can be of other entries of the same file, not of what a provider charges. What a contract says
 here has to be left out of every other source, or it counts twice.
 """
@@ -52,7 +56,7 @@ here has to be left out of every other source, or it counts twice.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -70,7 +74,7 @@ DAY = timedelta(days=1)
 COLUMNS = (
     *("origin_file", "origin_row", "basis", "billed_cost_nanos", "effective_cost_nanos", "billing_currency"),
     *("charge_period_start", "charge_period_end", "charge_category", "line_type", "charge_description", "charge_frequency"),
-    *("provider_name", "invoice_issuer_name", "invoice_id", "resource_id", "resource_name", "service_name"),
+    *("provider_name", "invoice_issuer_name", "invoice_id", "resource_id", "resource_name", "resource_type", "service_name"),
     *("pricing_quantity", "pricing_unit"),
 )
 
@@ -92,7 +96,8 @@ class Contract:
             for month in window.months:
                 part = _month_span(month)
                 seen = Span(part.start, min(part.end, window.end.astimezone(UTC).replace(microsecond=0)))
-                rows = [line for entry in entries for line in _lines(entry, entries, part, seen)]
+                lines = (line for entry in entries for line in _lines(entry, entries, part, seen))
+                rows = [line | {"resource_type": "Pool" if line["resource_id"] else None} for line in lines]
                 if rows:
                     yield Delivery("charges", relation(connection, CHARGES, COLUMNS, rows), {"billing_period": month})
 
@@ -225,8 +230,8 @@ def _lines(entry: Entry, entries: Sequence[Entry], month: Span, seen: Span) -> I
                 "pricing_quantity": None,
                 "pricing_unit": None,
                 "service_name": entry["service"] or line["service_name"],
-                "resource_id": entry["resource"] or line["resource_id"],
-                "invoice_id": entry["invoice"] or line["invoice_id"],
+                "resource_id": None if line["line_type"] == "Purchase" else entry["resource"] or line["resource_id"],
+                "invoice_id": _invoice(entry, month) or line["invoice_id"],
             }
             yield line | amounts | words
 
@@ -328,12 +333,17 @@ def _category(entry: Entry) -> str:
     return "Adjustment" if entry["kind"] == "surcharge" else "Credit"
 
 
+def _invoice(entry: Entry, span: Span) -> str | None:
+    """The invoice that a line of these days is on."""
+    number: str | None = entry["invoice"]
+    return number and number.replace("{month}", f"{span.start:%Y-%m}")
+
+
 def _titled(entry: Entry) -> str:
     return f"{entry.form.name} {entry.number} ({entry['name']})"
 
 
 def _line(entry: Entry, span: Span, billed: int, effective: int, category: str, kind: str) -> dict[str, Any]:
-    values: Mapping[str, Any] = entry.values
     return {
         "origin_file": entry.file,
         "origin_row": entry.number,
@@ -349,7 +359,7 @@ def _line(entry: Entry, span: Span, billed: int, effective: int, category: str, 
         "charge_frequency": "Recurring",
         "provider_name": entry["provider"],
         "invoice_issuer_name": entry["provider"],
-        "invoice_id": values.get("invoice"),
+        "invoice_id": _invoice(entry, span),
         "resource_id": entry["resource"],
         "resource_name": entry["name"],
         "service_name": entry["service"] or entry["name"],

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from rdspend.border import identifier
@@ -369,6 +370,16 @@ def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
     found += [
         Finding("unknown_node", f"{c}/{n}", "jobs ran on it, but no node record names it: no money reaches them there", r)
         for c, n, r in lost
+    ]
+    found += [
+        Finding(
+            "unknown_resource",
+            resource,
+            f"an agreement charges {Decimal(int(cost)).scaleb(-9):f} {currency} for it, and no node, pool or job has it: "
+            "its money is shared",
+            int(lines),
+        )
+        for resource, currency, lines, cost in engine.read("unknown_resource")
     ]
     outside = engine.read("outside_placements", window)
     found += [

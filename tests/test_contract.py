@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,29 @@ def test_a_missing_contract_is_not_an_empty_month(file: Path) -> None:
         lines(file)
 
 
+def test_neither_a_price_nor_its_discount_is_money_of_the_jobs_of_that_day(file: Path) -> None:
+    owned = 'resource = "owned"\n'
+    file.write_text(PURCHASE.replace("01-01", "10-01") + owned + ADJUSTMENT.replace("cluster", "rack") + owned)
+    found = [(row["line_type"], row["resource_id"], row["billed_cost_nanos"]) for row in months(file)["2026-10"]]
+    assert found == [
+        ("Purchase", None, 1000 * 10**9),
+        ("Depreciation", "owned", 0),
+        ("Discount", None, -100 * 10**9),
+        ("Discount", "owned", 0),
+    ]
+
+
+def test_a_cost_is_on_the_invoice_of_its_month(file: Path) -> None:
+    file.write_text(COST + 'invoice = "DC {month}"\n' + ADJUSTMENT.replace("cluster", "power"))
+    found = months(file, Window(OCTOBER.start, at("2026-11-10")))
+    assert {month: [row["invoice_id"] for row in rows] for month, rows in found.items()} == {
+        "2026-10": ["DC 2026-10", "DC 2026-10"],
+        "2026-11": ["DC 2026-11", "DC 2026-11"],
+    }
+    file.write_text(COST + ADJUSTMENT.replace("cluster", "power") + 'invoice = "A"\n')
+    assert [row["invoice_id"] for row in months(file)["2026-10"]] == [None, "A"]
+
+
 # --- through the ledger -----------------------------------------------------------------------------------------------
 
 
@@ -306,3 +330,29 @@ def test_a_contract_reaches_the_jobs_of_its_pool_and_closes(tmp_path: Path) -> N
             "GROUP BY route ORDER BY route"
         )
     assert routes == [("node", 31 * 10**9, 31 * 10**9, True), ("shared", used_up, 1000 * 10**9, False)]
+
+
+def test_a_month_of_a_cluster_of_its_own_closes_where_its_costs_name_their_invoice(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    text = config.read_text().replace('[collectors.focus]\npath = "bill.csv"', '[collectors.contract]\npath = "contract.toml"')
+    config.write_text(text)
+    states = []
+    for invoice in ("", 'invoice = "DC-14 {month}"\n'):
+        (tmp_path / "contract.toml").write_text(COST + invoice + PURCHASE)
+        outcome = Pipeline(load(config), clock=lambda: at("2026-12-01").timestamp()).run(parse_period("2026-10"))
+        (breakdown,) = outcome.breakdowns
+        states.append(breakdown.state)
+        used_up = 1000 * 10**9 // 12
+        assert (breakdown.total, breakdown.billed_total) == (31 + Decimal(used_up).scaleb(-9), 31)
+    assert states == ["preliminary", "closed"]
+    assert {(row.invoice, row.billed) for row in breakdown.bridge} == {("DC-14 2026-10", 31), ("", 0)}
+
+
+def test_a_resource_that_nothing_has_is_found_by_name(tmp_path: Path) -> None:
+    config = write_organisation(tmp_path)
+    (tmp_path / "contract.toml").write_text(COST + 'resource = "ownd"\n')
+    text = config.read_text().replace('[collectors.focus]\npath = "bill.csv"', '[collectors.contract]\npath = "contract.toml"')
+    config.write_text(text)
+    outcome = Pipeline(load(config), clock=lambda: at("2026-12-01").timestamp()).run(parse_period("2026-10"))
+    (found,) = (finding for finding in outcome.breakdowns[0].findings if finding[0] == "unknown_resource")
+    assert found[1] == "ownd" and "31.000000000 USD" in found[2]
