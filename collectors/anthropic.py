@@ -7,6 +7,7 @@ Settings, Admin keys; accounts of single persons have none.
     key_env = "ANTHROPIC_ADMIN_KEY"     # the environment variable that holds the key, or
     key_file = "/etc/rdspend/anthropic" # a file that holds it
     cluster = "anthropic"               # its jobs are on this cluster
+    invoice = "INV-{month}"             # optional: the invoice its costs are on; {month} is their month, `2026-10`
 
 Money comes from `/v1/organizations/cost_report`, in decimal cents, by workspace and description. Each workspace x key x model x
 day is a job, so that labels and rules can say what it was for: `name` is the key's name, `account` and `project` the
@@ -19,7 +20,7 @@ Tokens are counted by kinds that can be added: `input` is neither read from the 
 Instead of the API, pages that somebody saved, as the server sent them: `path` is a folder with `cost_report.json` or
 `cost_report-1.json`, `cost_report-2.json` ... and, where there are any, `usage_report-*.json`, `workspaces-*.json` and
 `api_keys-*.json`. Ask for costs with `group_by[]` of `workspace_id` and `description`, for usage with `api_key_id`,
-`workspace_id`, `model`, `service_tier` and `context_window`.
+`workspace_id`, `model`, `service_tier` and `context_window`. Pages of a month that is over have to reach its last day.
 
 Cannot see what the cost report has not: Priority Tier (a finding counts its tokens), taxes, credits granted, invoices. Code
 execution and session runtime have no key. Tokens of requests that were not charged weigh as much as others. Amounts below zero
@@ -39,7 +40,7 @@ from typing import Any
 import duckdb
 
 from rdspend.bills import llm
-from rdspend.bills.llm import Asked, Charge, Dialect, Job, Kept, Month, Record, Reports, Spend
+from rdspend.bills.llm import Asked, Charge, Dialect, Job, Kept, Month, Note, Record, Reports, Spend
 from rdspend.bills.pages import Api, Folder, Parameters, check_address, read_key
 from rdspend.border import literal
 from rdspend.schema import NAME, Delivery, Location, Window
@@ -95,6 +96,7 @@ class Anthropic:
     cluster: str = "anthropic"
     path: Location | None = None
     timeout_seconds: float = 60.0
+    invoice: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.cluster):
@@ -102,17 +104,18 @@ class Anthropic:
         if not 0 < self.timeout_seconds <= 3600:
             raise ValueError(f"timeout_seconds: found {self.timeout_seconds:g}; expected more than 0, at most an hour")
         check_address(self.base_url)
+        llm.check_invoice(self.invoice)
 
     def collect(self, window: Window) -> Iterator[Delivery]:
         """Charges and tokens of every month that the window touches, whole, then the jobs of them all.
 
         Raises SourceUnavailable, BadRecord, ConfigError for the key.
         """
-        reports = self._reports()
+        reports = self._reports(window.end)
         with tempfile.TemporaryDirectory(prefix="rdspend-") as spill, duckdb.connect() as connection:
             for setting in ("TimeZone = 'UTC'", "memory_limit = '256MB'", f"temp_directory = {literal(spill)}"):
                 connection.execute(f"SET {setting}")
-            spend = Spend("Anthropic", self.cluster, "workspace", connection)
+            spend = Spend("Anthropic", self.cluster, "workspace", connection, self.invoice)
             months = {month: _read_month(reports, month, spend) for month in window.months}
             spend.projects = _names(reports.listing("workspaces", "/v1/organizations/workspaces", LISTED, "after_id"))
             spend.keys = _names(reports.listing("api_keys", "/v1/organizations/api_keys", {"limit": 100}, "after_id"))
@@ -121,13 +124,14 @@ class Anthropic:
                 yield spend.deliver_tokens(month, read)
             yield spend.deliver_jobs(reports.unknown)
 
-    def _reports(self) -> Reports:
+    def _reports(self, until: datetime) -> Reports:
         if self.path is not None:
-            return Kept(Folder(self.path, ("cost_report", "usage_report", "workspaces", "api_keys")), DIALECT, "cost_report")
-        key = read_key("collectors.anthropic", self.key_env, self.key_file, NEEDS)
+            folder = Folder(self.path, ("cost_report", "usage_report", "workspaces", "api_keys"))
+            return Kept(folder, DIALECT, "cost_report", until)
+        key = read_key(self.key_env, self.key_file, NEEDS)
         headers = {"x-api-key": key, "anthropic-version": VERSION}
         api = Api(self.base_url, key, headers, REFUSED, "anthropic-organization-id", self.cluster, self.timeout_seconds)
-        return Asked(api, DIALECT)
+        return Asked(api, DIALECT, "cost_report", until)
 
 
 def _names(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -140,6 +144,7 @@ def _read_month(reports: Reports, name: str, spend: Spend) -> Month:
     costs = reports.report("cost_report", "/v1/organizations/cost_report", window, COSTS_BY)
     for record in usage.records:
         _count(record, month, spend)
+    month.notes += _unpaid(usage.records)
     _charge(costs.records, _Usage(usage.records), month, spend)
     if not usage.there:
         month.notes.append(("usage_unknown", "usage_report", "no saved pages of it: tokens and keys are unknown", 1))
@@ -165,15 +170,33 @@ def _counts(record: Record) -> dict[str, int]:
 
 
 def _count(record: Record, month: Month, spend: Spend) -> None:
-    job, tier, counts = _job(record), record.text("service_tier"), _counts(record)
+    job, counts = _job(record), _counts(record)
     labels = {name: record.text(name) for name in DIMENSIONS if name != "model"}
     spend.know(job, record, **labels)
     for token_type, kind in KINDS.items():
         month.count(job, record, kind, counts[token_type])
-    tokens = sum(counts[token_type] for token_type in KINDS)
-    if tier.startswith("priority") and tokens:
-        words = f"{tokens:,} tokens of {job.id} are Priority Tier, whose cost the report leaves out"
-        month.notes.append(("priority_tier", spend.project(job), words, 1))
+
+
+def _of_priority(record: Record) -> bool:
+    return record.text("service_tier").startswith("priority")
+
+
+def _tokens(record: Record) -> int:
+    counts = _counts(record)
+    return sum(counts[name] for name in KINDS)
+
+
+def _unpaid(usage: Sequence[Record]) -> Iterator[Note]:
+    """What there is of Priority Tier, in one finding."""
+    found = [(record, _tokens(record)) for record in usage if _of_priority(record)]
+    found = [(record, tokens) for record, tokens in found if tokens]
+    if found:
+        (record, tokens), whole = found[0], sum(tokens for _, tokens in found)
+        words = (
+            f"results of the usage have {whole:,} tokens of Priority Tier, whose cost the report leaves out; the first are "
+            f"{tokens:,} of {_job(record).id}"
+        )
+        yield "priority_tier", "usage_report", words, len(found)
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
@@ -187,7 +210,7 @@ class _Usage:
         for record in records:
             counts = _counts(record)
             # Tokens of Priority Tier are paid for elsewhere; its web searches are not.
-            if record.text("service_tier").startswith("priority"):
+            if _of_priority(record):
                 counts = {SEARCHES: counts[SEARCHES]}
             self._of.setdefault((_workspace(record), record.day), []).append((record, counts))
 

@@ -47,7 +47,8 @@ and all together exactly price less residual value. The month that still runs is
 in every key are refused: write a `note` into one where both are meant.
 
 `{month}` in an `invoice` is the month of the line, `2026-10`. A month whose billed money is on no invoice stays preliminary
-until somebody closes it; what is only written off is billed already and needs none.
+until somebody closes it; what is only written off is billed already and needs none. Percentages of one entry may not take more
+than all of it together.
 
 It can't see bills: a discount can be of other entries of the same file, not of what a provider charges. What a contract says
 here has to be left out of every other source, or it counts twice.
@@ -64,7 +65,18 @@ from typing import Any
 
 import duckdb
 
-from rdspend.bills.agreements import ADJUSTMENT, AGREEMENTS, COST, INVOICE, PURCHASE, Entry, read_toml, refuse_twice, relation
+from rdspend.bills.agreements import (
+    ADJUSTMENT,
+    AGREEMENTS,
+    COST,
+    INVOICE,
+    PURCHASE,
+    Entry,
+    invoice_of,
+    read_toml,
+    refuse_twice,
+    relation,
+)
 from rdspend.bills.files import find, readable
 from rdspend.errors import ConfigError, SourceUnavailable
 from rdspend.schema import CHARGES, SECONDS_PER_HOUR, Delivery, Location, Window
@@ -110,7 +122,9 @@ def read_contract(path: str) -> list[Entry]:
         raise SourceUnavailable(f"{path}: no contract found, expected a TOML file, a folder or a glob of them")
     entries = [entry for file in files for entry in read_toml(file, AGREEMENTS["contract"])]
     for entry in entries:
-        _check(entry, [other for other in entries if other.file == entry.file])
+        file = [other for other in entries if other.file == entry.file]
+        _check(entry, file)
+        _refuse_more_than_all(entry, file)
     refuse_twice(
         entries,
         lambda e: (e.form.name, *(str(value) for value in e.values.values())),
@@ -164,6 +178,23 @@ def _meant(entry: Entry, file: Sequence[Entry]) -> list[Entry]:
     return meant
 
 
+def _refuse_more_than_all(entry: Entry, file: Sequence[Entry]) -> None:
+    """Percentages that at any time of an entry take together more than all that it charges."""
+    if _is_percentage(entry):
+        return
+    time = _time(entry)
+    cuts = [(e, time.cut(e["from"], e["to"])) for e in file if _is_percentage(e) and e["of"] == entry["name"]]
+    for when in sorted({edge for _, span in cuts for edge in _ends(span)}):
+        held = [cut for cut, span in cuts if span.start <= when < span.end]
+        together = sum(cut["percentage"] for cut in held)
+        if together < -100:
+            named = " and ".join(f"adjustment {cut.number} ({cut['name']}, {cut['percentage']:f} %)" for cut in held)
+            raise ConfigError(
+                f"{entry.file}: {named}: together {together:f} % of {_titled(entry)} from {when.isoformat()}, more than all of "
+                "it; give them `from` and `to` that don't overlap, or lower one"
+            )
+
+
 def _is_percentage(entry: Entry) -> bool:
     return entry.form is ADJUSTMENT and entry["percentage"] is not None
 
@@ -207,6 +238,15 @@ def _life(entry: Entry) -> Span:
         return Span(start.replace(microsecond=0), _months_later(start, entry["months"]))
     except ValueError as error:
         entry.refuse("months", entry["months"], f"a life that ends before the year 9999 ({error})")
+
+
+def _time(entry: Entry) -> Span:
+    """When an entry that is no percentage charges anything."""
+    if entry.form is PURCHASE:
+        return Span(entry["bought"], _life(entry).end)
+    if entry.form is COST:
+        return Span(entry["from"], entry["to"] or datetime.max.replace(tzinfo=UTC))
+    return _month_span(entry["billing_period"]).cut(entry["from"], entry["to"])
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -335,8 +375,7 @@ def _category(entry: Entry) -> str:
 
 def _invoice(entry: Entry, span: Span) -> str | None:
     """The invoice that a line of these days is on."""
-    number: str | None = entry["invoice"]
-    return number and number.replace("{month}", f"{span.start:%Y-%m}")
+    return invoice_of(entry["invoice"], f"{span.start:%Y-%m}")
 
 
 def _titled(entry: Entry) -> str:

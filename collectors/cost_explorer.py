@@ -131,7 +131,7 @@ class CostExplorer:
             page: dict[str, Any] = self._client().get_cost_and_usage(**question, **token)
         except ClientError as error:
             code, words = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-            if code == "InvalidNextTokenException" and token:
+            if code in ("InvalidNextTokenException", "RequestChangedException") and token:
                 raise _TokenExpired from error
             if code == "BillExpirationException":
                 answer.notes.append(("check_missing", "cost_explorer", f"AWS no longer keeps {answer.month}: {words}", 0))

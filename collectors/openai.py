@@ -7,6 +7,7 @@ Asks the organization endpoints of the API. Needs an admin key with read access 
     key_env = "OPENAI_ADMIN_KEY"     # the environment variable that holds the key, or
     key_file = "/etc/rdspend/openai" # a file that holds it
     cluster = "openai"               # its jobs are on this cluster
+    invoice = "INV-{month}"          # optional: the invoice its costs are on; {month} is their month, `2026-10`
 
 Money comes from `/organization/costs` by project, line item and key. Each project x key x model x day is a job, so that
 labels and rules can say what it was for: `name` is the key's name, `account` and `project` the project's. Tokens come from
@@ -16,7 +17,7 @@ cache. A month is asked for whole each time, for OpenAI restates days.
 Instead of the API, pages that somebody saved, as the server sent them: `path` is a folder with `costs.json` or `costs-1.json`,
 `costs-2.json` ... and, where there are any, `completions-*.json`, `embeddings-*.json`, `moderations-*.json`,
 `projects-*.json` and `api_keys-*.json`. Ask for costs with `group_by[]` of `project_id`, `line_item` and `api_key_id`, for
-usage with `project_id`, `api_key_id` and `model`.
+usage with `project_id`, `api_key_id` and `model`. Pages of a month that is over have to reach its last day.
 
 Cannot see what the costs report has not: taxes, credits granted, invoices and their numbers, who typed a prompt. Where the
 organisation or the time does not have costs by key, that money's key is unknown, and a finding says so. A line item names
@@ -92,6 +93,7 @@ class Openai:
     cluster: str = "openai"
     path: Location | None = None
     timeout_seconds: float = 60.0
+    invoice: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.cluster):
@@ -99,17 +101,18 @@ class Openai:
         if not 0 < self.timeout_seconds <= 3600:
             raise ValueError(f"timeout_seconds: found {self.timeout_seconds:g}; expected more than 0, at most an hour")
         check_address(self.base_url)
+        llm.check_invoice(self.invoice)
 
     def collect(self, window: Window) -> Iterator[Delivery]:
         """Charges and tokens of every month that the window touches, whole, then the jobs of them all.
 
         Raises SourceUnavailable, BadRecord, ConfigError for the key.
         """
-        reports = self._reports()
+        reports = self._reports(window.end)
         with tempfile.TemporaryDirectory(prefix="rdspend-") as spill, duckdb.connect() as connection:
             for setting in ("TimeZone = 'UTC'", "memory_limit = '256MB'", f"temp_directory = {literal(spill)}"):
                 connection.execute(f"SET {setting}")
-            spend = Spend("OpenAI", self.cluster, "project", connection)
+            spend = Spend("OpenAI", self.cluster, "project", connection, self.invoice)
             months = {month: _read_month(reports, month, spend) for month in window.months}
             spend.projects = _names(reports.listing("projects", "/organization/projects", LISTED, "after"))
             spend.keys = _key_names(reports, spend)
@@ -118,13 +121,13 @@ class Openai:
                 yield spend.deliver_tokens(month, read)
             yield spend.deliver_jobs(reports.unknown)
 
-    def _reports(self) -> Reports:
+    def _reports(self, until: datetime) -> Reports:
         if self.path is not None:
-            return Kept(Folder(self.path, ("costs", *USAGE, "projects", "api_keys")), DIALECT, needed="costs")
-        key = read_key("collectors.openai", self.key_env, self.key_file, NEEDS)
+            return Kept(Folder(self.path, ("costs", *USAGE, "projects", "api_keys")), DIALECT, "costs", until)
+        key = read_key(self.key_env, self.key_file, NEEDS)
         headers = {"authorization": f"Bearer {key}"}
         api = Api(self.base_url, key, headers, REFUSED, "openai-organization", self.cluster, self.timeout_seconds)
-        return Asked(api, DIALECT)
+        return Asked(api, DIALECT, "costs", until)
 
 
 LISTED: Parameters = {"limit": 100, "include_archived": "true"}
@@ -148,18 +151,16 @@ def _key_names(reports: Reports, spend: Spend) -> dict[str, str]:
 def _read_month(reports: Reports, name: str, spend: Spend) -> Month:
     month, window = Month(), llm.month_window(name)
     usage = {kind: reports.report(kind, f"/organization/usage/{kind}", window, by) for kind, by in USAGE.items()}
-    for kind, report in usage.items():
-        for record in report.records:
-            _count(kind, record, month, spend)
+    unclear = [r for kind, report in usage.items() for r in report.records if not _count(kind, r, month, spend)]
     costs = reports.report("costs", "/organization/costs", window, COSTS_BY)
     models = {record.text("model") for report in usage.values() for record in report.records} - {""}
     for record in costs.records:
         _charge(record, models, month, spend)
-    month.notes += _notes(name, costs, usage)
+    month.notes += _notes(name, costs, usage, unclear)
     return month
 
 
-def _notes(name: str, costs: Report, usage: Mapping[str, Report]) -> Iterator[Note]:
+def _notes(name: str, costs: Report, usage: Mapping[str, Report], unclear: Sequence[Record]) -> Iterator[Note]:
     if costs.grouped is not None and costs.grouped != COSTS_BY[0]:
         without = ", ".join(d for d in COSTS_BY[0] if d not in costs.grouped)
         words = f"the API has no costs of this month by {without}; that money's key (or line item) is unknown"
@@ -167,6 +168,10 @@ def _notes(name: str, costs: Report, usage: Mapping[str, Report]) -> Iterator[No
     for kind, report in usage.items():
         if not report.there:
             yield "usage_unknown", kind, f"no saved pages of {kind}: their tokens are unknown", 1
+    if unclear:
+        first = f"result {unclear[0].row} of {unclear[0].day} on {unclear[0].file}"
+        words = f"results have parts of tokens that are more than the whole; they are not told apart; the first is {first}"
+        yield "tokens_unclear", name, words, len(unclear)
 
 
 def _charge(record: Record, models: set[str], month: Month, spend: Spend) -> None:
@@ -194,19 +199,18 @@ def _model(line_item: str, unit: str, models: set[str]) -> str:
     return model if comma and (model in models or unit in OF_TOKENS) else ""
 
 
-def _count(kind: str, record: Record, month: Month, spend: Spend) -> None:
+def _count(kind: str, record: Record, month: Month, spend: Spend) -> bool:
+    """Counts a result's tokens. False: its parts are more than the whole, and were not told apart."""
     job = Job(record.text("project_id"), record.text("api_key_id"), record.text("model"), record.day)
     batch = record.fields.get("batch")
     labels = {"service_tier": record.text("service_tier"), "api_source": record.text("api_source"), "operation": kind}
     spend.know(job, record, **labels, batch="" if batch is None else str(batch).lower())
     kinds = _kinds(record)
-    if min(kinds.values()) < 0:
-        whole = {"input": record.count("input_tokens"), "output": record.count("output_tokens")}
-        words = f"result {record.row} of {record.day}: parts of its tokens are more than the whole; they are not told apart"
-        month.notes.append(("tokens_unclear", record.file, words, 1))
-        kinds = whole
-    for name, tokens in kinds.items():
+    clear = min(kinds.values()) >= 0
+    whole = {"input": record.count("input_tokens"), "output": record.count("output_tokens")}
+    for name, tokens in (kinds if clear else whole).items():
         month.count(job, record, name, tokens)
+    return clear
 
 
 def _kinds(record: Record) -> dict[str, int]:

@@ -60,6 +60,9 @@ class Bills:
     asked: list[Asked] = field(default_factory=list)
 
 
+PageOf = Callable[[Bills, str, Mapping[str, list[str]]], Row]
+
+
 def answer(handler: BaseHTTPRequestHandler, status: int, body: Any, **headers: str) -> None:
     data = body if isinstance(body, bytes) else re.sub(r'"<<(.*?)>>"', r"\1", json.dumps(body)).encode()
     handler.send_response(status)
@@ -92,7 +95,7 @@ def _faulty(handler: BaseHTTPRequestHandler, fault: Fault) -> None:
 
 
 @contextmanager
-def served(bills: Bills, page: Callable[[Bills, str, Mapping[str, list[str]]], Row]) -> Iterator[str]:
+def served(bills: Bills, page: PageOf) -> Iterator[str]:
     """The address of a server of these bills."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -161,6 +164,18 @@ def _grouped(
         }
         for of, group in groups.items()
     ]
+
+
+def wide_pages(page: PageOf, report: str, a_day: int) -> PageOf:
+    """The same pages, every day of one report (the end of its path) so many bytes longer."""
+
+    def padded(bills: Bills, path: str, query: Mapping[str, list[str]]) -> Row:
+        body = page(bills, path, query)
+        if path.endswith(report):
+            body["data"] = [{**bucket, "padding": "x" * a_day} for bucket in body["data"]]
+        return body
+
+    return padded
 
 
 # --- OpenAI -----------------------------------------------------------------------------------------------------------

@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llm_bills import Bills, anthropic_page, collected, error, kinds, money, says, served
+from llm_bills import OCTOBER, Bills, anthropic_page, collected, error, kinds, money, says, served, wide_pages
 
 from collectors.anthropic import Anthropic
-from rdspend.bills.llm import split
+from rdspend.bills import pages
+from rdspend.bills.llm import ROWS_AT_ONCE, split
 from rdspend.config import load
 from rdspend.engine import Engine
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.period import parse_period
 from rdspend.pipeline import Pipeline
 from rdspend.reading import Reader
-from rdspend.schema import Location
+from rdspend.schema import Location, Window
 
 FIXTURES = Path(__file__).parent / "fixtures" / "anthropic"
 
@@ -133,8 +134,21 @@ def test_batch_money_goes_to_batch_tokens_and_none_goes_to_priority(tmp_path: Pa
     with asking(organisation(), tmp_path) as collector:
         found = collected(collector)
     assert parts(found, "batch input") == {f"wrkspc_data/apikey_two/{OPUS}/2026-10-01": 500_000_000}
+    assert kinds(found)["priority_tier"] == 1
+
+
+def test_tokens_of_priority_are_one_finding_of_their_month(tmp_path: Path) -> None:
+    bills = organisation()
+    bills.usage["messages"] += [
+        used(LAST, None, "apikey_app", HAIKU, output_tokens=2_001, service_tier="priority_on_demand"),
+        used(LAST, None, "apikey_app", HAIKU, web_search_requests=3, service_tier="priority"),
+    ]
+    with asking(bills, tmp_path) as collector:
+        found = collected(collector)
     (note,) = [n for n in found["notes"] if n["kind"] == "priority_tier"]
-    assert note["detail"].startswith("999 tokens of wrkspc_data/apikey_two")
+    assert (note["subject"], note["rows"]) == ("usage_report", 2)
+    assert "3,000 tokens of Priority Tier" in note["detail"]
+    assert f"the first are 999 of wrkspc_data/apikey_two/{OPUS}/2026-10-01" in note["detail"]
 
 
 def test_a_line_that_names_no_tier_pays_for_no_tokens_of_priority_but_for_its_searches(tmp_path: Path) -> None:
@@ -217,6 +231,16 @@ def test_no_nano_is_created_or_lost_by_a_split(nanos: int, weights: list[int]) -
     assert all(abs(part - Decimal(nanos) * w / sum(weights)) <= 1 for part, w in zip(split_up, weights, strict=True))
 
 
+def test_a_line_of_more_keys_than_go_into_a_table_at_once_is_whole_and_in_order(tmp_path: Path) -> None:
+    keys = [f"apikey_{n:05d}" for n in range(ROWS_AT_ONCE + 1)]
+    usage = [used(FIRST, "w", key, OPUS, uncached_input_tokens=1) for key in keys]
+    with asking(Bills(costs=[cost(FIRST, "w", OPUS, "input", "100")], usage={"messages": usage}), tmp_path) as collector:
+        found = collected(collector)
+    assert money(found) == 10**9
+    assert [len(found[table]) for table in ("charges", "tokens", "jobs")] == [len(keys)] * 3
+    assert [charge["tags"] for charge in found["charges"]] == [{"api_key_id": key} for key in keys]
+
+
 def test_many_decimals_are_rounded_half_to_even_and_noted(tmp_path: Path) -> None:
     amounts = ["0.00000005", "0.00000015", "-0.00000015", "12.34567891234567891", "-100"]
     bills = Bills(costs=[cost(FIRST, f"w{i}", OPUS, "input", amount) for i, amount in enumerate(amounts)])
@@ -288,14 +312,15 @@ def test_the_documented_parameters_are_asked_for(tmp_path: Path) -> None:
     bills = organisation()
     with asking(bills, tmp_path) as collector:
         collected(collector)
-    (asked,) = [a for a in bills.asked if a.path == "/v1/organizations/cost_report"]
+    asked, *more = [a for a in bills.asked if a.path == "/v1/organizations/cost_report"]
     assert asked.query == {
         "starting_at": ["2026-10-01T00:00:00Z"],
         "ending_at": ["2026-11-01T00:00:00Z"],
         "bucket_width": ["1d"],
-        "limit": ["31"],
+        "limit": ["7"],
         "group_by[]": ["workspace_id", "description"],
     }
+    assert [a.query for a in more] == [{**asked.query, "page": [f"page_2026-10-{day:02d}"]} for day in (8, 15, 22, 29)]
     assert (asked.headers["x-api-key"], asked.headers["anthropic-version"]) == ("the-admin-key", "2023-06-01")
     assert "analytics" not in "".join(a.path for a in bills.asked)
 
@@ -306,6 +331,49 @@ def test_pages_are_read_to_the_last(tmp_path: Path) -> None:
     with asking(bills, tmp_path) as collector:
         assert money(collected(collector)) == int(TOTAL * 10**9)
     assert len([a for a in bills.asked if a.path.endswith("cost_report")]) == 16
+
+
+def test_no_day_after_today_is_asked_for(tmp_path: Path) -> None:
+    bills = organisation()
+    with asking(bills, tmp_path) as collector:
+        collected(collector, Window(OCTOBER.start, datetime(2026, 10, 4, 12, tzinfo=UTC)))
+    ends = {asked.query["ending_at"][0] for asked in bills.asked if "ending_at" in asked.query}
+    assert ends == {"2026-10-05T00:00:00Z"}
+
+
+@pytest.mark.parametrize("report", ["/cost_report", "/messages"])
+def test_a_month_of_more_than_a_page_has_room_for_is_read(report: str, tmp_path: Path) -> None:
+    """5,000 results a day, some 450 bytes each."""
+    bills = organisation()
+    (tmp_path / "key").write_text(bills.key)
+    with served(bills, wide_pages(anthropic_page, report, 5_000 * 450)) as address:
+        found = collected(Anthropic(key_file=Location(tmp_path / "key"), base_url=address))
+    assert pages.MOST_BYTES < 31 * 5_000 * 450
+    assert money(found) == int(TOTAL * 10**9)
+
+
+def test_a_day_that_the_server_leaves_out_between_two_pages_is_not_an_empty_day(tmp_path: Path) -> None:
+    days = [{"starting_at": f"2026-10-{d:02d}T00:00:00Z", "ending_at": f"2026-10-{d + 1:02d}T00:00:00Z"} for d in range(1, 31)]
+    filled = [{**day, "results": []} for day in days]
+    bills = organisation()
+    second = says(200, {"data": filled[8:], "has_more": False})
+    bills.faults.extend([None] * 5 + [says(200, {"data": filled[:7], "has_more": True, "next_page": "p"}), second])
+    with asking(bills, tmp_path) as collector, pytest.raises(SourceUnavailable, match="no bucket of 2026-10-08 nor 1 other"):
+        collected(collector)
+
+
+def test_a_charge_is_on_the_invoice_of_its_billing_month(tmp_path: Path) -> None:
+    for invoice, expected in (("INV-{month}", "INV-2026-10"), ("MSA 7", "MSA 7"), (None, None)):
+        with asking(organisation(), tmp_path, invoice=invoice) as collector:
+            assert {charge["invoice_id"] for charge in collected(collector)["charges"]} == {expected}
+    with pytest.raises(ValueError, match="invoice: found ''; expected a text that is not empty"):
+        Anthropic(invoice="")
+
+
+def test_a_key_error_names_the_source_that_it_is_of(tmp_path: Path) -> None:
+    (tmp_path / "rdspend.toml").write_text('ledger = "ledger"\n\n[collectors.anthropic.lab]\nkey_file = "nowhere"\n')
+    (failure,) = Pipeline(load(tmp_path / "rdspend.toml")).run(parse_period("2026-10"), ["collect"]).failures
+    assert f"{failure.source}: {failure.error}".startswith(f"anthropic.lab: key_file: {tmp_path / 'nowhere'}: can't be read")
 
 
 def test_usage_that_cannot_be_had_by_place_is_asked_without(tmp_path: Path) -> None:
@@ -334,7 +402,7 @@ def test_a_refused_key_says_what_key_is_needed_and_not_which_it_was(tmp_path: Pa
 
 def test_a_missing_key_says_where_it_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_ADMIN_KEY", raising=False)
-    with pytest.raises(ConfigError, match=r"collectors\.anthropic\.key_env: the environment variable ANTHROPIC_ADMIN_KEY"):
+    with pytest.raises(ConfigError, match=r"^key_env: the environment variable ANTHROPIC_ADMIN_KEY is empty"):
         collected(Anthropic())
 
 

@@ -223,6 +223,65 @@ def test_a_discount_of_a_purchase_lowers_the_price_once_and_what_is_used_up_each
     assert discounts[1:] == [(0, -10 * 10**9)] * 12
 
 
+SECOND = ADJUSTMENT.replace('"discount"\nk', '"loyalty"\nk')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            INVOICE + ADJUSTMENT.replace("-10", "-60") + SECOND.replace("-10", "-40.5"),
+            "{file}: adjustment 1 (discount, -60 %) and adjustment 2 (loyalty, -40.5 %): together -100.5 % of "
+            "invoice 1 (cluster) from 2026-10-01T00:00:00+00:00, more than all of it",
+            id="always",
+        ),
+        pytest.param(
+            COST
+            + "".join(
+                a.replace("cluster", "power").replace("-10", "-60") + "from = 2026-05-01\n" for a in (ADJUSTMENT, SECOND)
+            ),
+            "adjustment 1 (discount, -60 %) and adjustment 2 (loyalty, -60 %): together -120 % of cost 1 (power) from 2026-05",
+            id="from a day on",
+        ),
+        pytest.param(
+            PURCHASE
+            + "".join(a.replace("cluster", "rack").replace("-10", "-60") for a in (ADJUSTMENT, SECOND))
+            + ADJUSTMENT.replace("cluster", "rack").replace('"discount"', '"surcharge"').replace("-10", "20")
+            + "to = 2026-06-01\n",
+            "(loyalty, -60 %): together -120 % of purchase 1 (rack) from 2026-06-01T00:00:00+00:00",
+            id="after a surcharge",
+        ),
+    ],
+)
+def test_discounts_that_together_take_more_than_all_are_refused_by_name(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message.format(file=file))):
+        lines(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(INVOICE + ADJUSTMENT.replace("-10", "-60") + SECOND.replace("-10", "-40"), id="just all of it"),
+        pytest.param(
+            COST.replace("power", "cluster")
+            + ADJUSTMENT.replace("-10", "-60")
+            + "to = 2026-05-01\n"
+            + SECOND.replace("-10", "-60")
+            + "from = 2026-05-01\n",
+            id="one after the other",
+        ),
+        pytest.param(
+            INVOICE + "".join(a.replace("-10", "-60") + "from = 2026-11-01\n" for a in (ADJUSTMENT, SECOND)),
+            id="when nothing is charged",
+        ),
+    ],
+)
+def test_discounts_that_leave_something_or_nothing_are_taken(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert all(sum(row["billed_cost_nanos"] for row in rows) >= 0 for rows in months(file, year(2026, 1)).values())
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -317,9 +317,10 @@ def test_a_month_that_aws_has_dropped_is_noted(tmp_path: Path) -> None:
     assert len(service.asked) == 1
 
 
-def test_an_expired_page_token_begins_the_answer_again(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", ["InvalidNextTokenException", "RequestChangedException"])
+def test_a_page_token_that_is_taken_no_more_begins_the_answer_again(code: str, service: Service, tmp_path: Path) -> None:
     ask(service, tmp_path, requests_per_day=1)
-    service.answer = lambda q: refusal("InvalidNextTokenException") if len(service.asked) == 2 else two_pages(q)
+    service.answer = lambda q: refusal(code) if len(service.asked) == 2 else two_pages(q)
     (said,) = ask(service, tmp_path, now=NOW + timedelta(hours=13))
     assert (len(said.rows), said.complete, said.requests) == (3, {True}, 3)
     assert [question.get("NextPageToken") for question in service.asked] == [None, "page-2", None, "page-2"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from llm_bills import OCTOBER, Bills, Fault, collected, error, kinds, money, openai_page, says, served
+from llm_bills import OCTOBER, Bills, Fault, collected, error, kinds, money, openai_page, says, served, wide_pages
 
 from collectors.openai import Openai
 from rdspend.bills import pages
@@ -89,6 +92,11 @@ def organisation() -> Bills:
 
 
 TOTAL = Decimal("120.810000001")
+
+# Pages of a month that is over, of each report.
+PAGES = 5
+
+RUNNING = Window(OCTOBER.start, datetime(2026, 10, 20, 12, tzinfo=UTC))
 
 
 @contextmanager
@@ -174,11 +182,24 @@ def test_tokens_of_two_tiers_are_one_row_of_their_job(tmp_path: Path) -> None:
 
 def test_parts_that_are_more_than_the_whole_are_not_told_apart_and_said(tmp_path: Path) -> None:
     bills = organisation()
-    bills.usage = {"completions": [used(FIRST, "p", "k", input_tokens=10, input_cached_tokens=11, output_tokens=5)]}
+    bills.usage = {
+        "completions": [
+            used(FIRST, "p", "k", input_tokens=10, input_cached_tokens=11, output_tokens=5),
+            used(FIRST, "p", "other", input_tokens=10, input_cached_tokens=10),
+            used(THIRD, "p", "k", output_tokens=1, output_audio_tokens=2),
+        ]
+    }
     with asking(bills, tmp_path) as collector:
         found = collected(collector)
-    assert {(t["kind"], t["tokens"]) for t in found["tokens"]} == {("input", 10), ("output", 5)}
-    assert kinds(found)["tokens_unclear"] == 1
+    assert {(t["kind"], t["tokens"]) for t in found["tokens"]} == {
+        ("input", 10),
+        ("cached_input", 10),
+        ("output", 5),
+        ("output", 1),
+    }
+    (note,) = [n for n in found["notes"] if n["kind"] == "tokens_unclear"]
+    assert (note["subject"], note["rows"]) == ("2026-10", 2)
+    assert re.search(r"the first is result 1 of 2026-10-01 on http\S+/organization/usage/completions", note["detail"])
 
 
 def test_amounts_below_a_nano_are_rounded_half_to_even_and_noted(tmp_path: Path) -> None:
@@ -206,6 +227,21 @@ def test_a_month_asked_partly_is_delivered_whole(tmp_path: Path) -> None:
     by_month = {m: sum(c["billed_cost_nanos"] for c in found["charges"] if c["billing_period"] == m) for m in window.months}
     assert by_month == {"2026-10": int(TOTAL * 10**9), "2026-11": 9 * 10**9}
     assert len({job["job_key"] for job in found["jobs"]}) == len(found["jobs"])
+
+
+def test_a_charge_is_on_the_invoice_of_its_billing_month(tmp_path: Path) -> None:
+    bills = organisation()
+    bills.costs.append(cost(date(2026, 11, 1), "proj_app", "key_app", f"{GPT}, input", "9"))
+    window = Window(OCTOBER.start, datetime(2026, 11, 2, tzinfo=UTC))
+    for invoice, expected in (
+        ("INV-{month}", {("2026-10", "INV-2026-10"), ("2026-11", "INV-2026-11")}),
+        (None, {("2026-10", None), ("2026-11", None)}),
+    ):
+        with asking(bills, tmp_path, invoice=invoice) as collector:
+            found = collected(collector, window)
+        assert {(c["billing_period"], c["invoice_id"]) for c in found["charges"]} == expected
+    with pytest.raises(ValueError, match=r"invoice: found ' '; expected a text that is not empty"):
+        Openai(invoice=" ")
 
 
 def test_a_month_without_spending_is_an_answer(tmp_path: Path) -> None:
@@ -272,7 +308,7 @@ def test_a_line_item_without_a_model_is_not_guessed(tmp_path: Path) -> None:
 
 def test_names_that_may_not_be_read_are_ids_and_a_finding(tmp_path: Path) -> None:
     bills = organisation()
-    bills.faults.extend([None] * 4 + [says(403, error("no"))] * 4)
+    bills.faults.extend([None] * 4 * PAGES + [says(403, error("no"))] * 4)
     with asking(bills, tmp_path) as collector:
         found = collected(collector)
     assert {job["account"] for job in found["jobs"]} == {"proj_app", "proj_data", "proj_eval"}
@@ -297,14 +333,15 @@ def test_the_documented_parameters_are_asked_for(tmp_path: Path) -> None:
     bills = organisation()
     with asking(bills, tmp_path) as collector:
         collected(collector)
-    (asked,) = [a for a in bills.asked if a.path == "/v1/organization/costs"]
+    asked, *more = [a for a in bills.asked if a.path == "/v1/organization/costs"]
     assert asked.query == {
         "start_time": ["1790812800"],
         "end_time": ["1793491200"],
         "bucket_width": ["1d"],
-        "limit": ["31"],
+        "limit": ["7"],
         "group_by[]": ["project_id", "line_item", "api_key_id"],
     }
+    assert [a.query for a in more] == [{**asked.query, "page": [f"page_2026-10-{day:02d}"]} for day in (8, 15, 22, 29)]
     assert asked.headers["authorization"] == "Bearer the-admin-key"
 
 
@@ -332,9 +369,9 @@ def test_a_key_that_the_server_repeats_is_not_repeated(status: int, tmp_path: Pa
 
 def test_a_missing_key_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_ADMIN_KEY", raising=False)
-    with pytest.raises(ConfigError, match=r"collectors\.openai\.key_env: the environment variable OPENAI_ADMIN_KEY is empty"):
+    with pytest.raises(ConfigError, match=r"^key_env: the environment variable OPENAI_ADMIN_KEY is empty"):
         collected(Openai())
-    with pytest.raises(ConfigError, match=r"collectors\.openai\.key_file: .*nowhere: can't be read"):
+    with pytest.raises(ConfigError, match=r"^key_file: .*nowhere: can't be read"):
         collected(Openai(key_file=Location(tmp_path / "nowhere")))
     (tmp_path / "key").write_text("two\nlines")
     with pytest.raises(ConfigError, match="holds blanks, lines") as raised:
@@ -451,6 +488,48 @@ def test_pages_that_never_end_are_not_read_for_ever(tmp_path: Path) -> None:
         collected(collector)
 
 
+@pytest.mark.parametrize("days", [[], [1, 2, 3], [*range(1, 8), *range(9, 32)]])
+def test_a_day_that_the_server_does_not_answer_is_not_an_empty_day(days: list[int], tmp_path: Path) -> None:
+    bills, page = organisation(), {**EMPTY, "data": [bucket(day) for day in days]}
+    bills.faults.extend([None] * 3 * PAGES + [says(200, page)])
+    missing = min(set(range(1, 32)) - set(days))
+    with (
+        asking(bills, tmp_path) as collector,
+        pytest.raises(SourceUnavailable, match=f"/organization/costs: the answer has no bucket of 2026-10-{missing:02d}"),
+    ):
+        collected(collector)
+    assert bills.asked[-1].path == "/v1/organization/costs"
+
+
+@pytest.mark.parametrize(("hour", "last"), [(12, 4), (0, 3)])
+def test_no_day_after_today_is_asked_for(hour: int, last: int, tmp_path: Path) -> None:
+    bills = organisation()
+    with asking(bills, tmp_path) as collector:
+        found = collected(collector, Window(OCTOBER.start, datetime(2026, 10, 4, hour, tzinfo=UTC)))
+    reports = [a.query for a in bills.asked if "end_time" in a.query]
+    end = int(datetime(2026, 10, last + 1, tzinfo=UTC).timestamp())
+    assert {(asked["start_time"][0], asked["end_time"][0]) for asked in reports} == {("1790812800", str(end))}
+    assert money(found) == int((TOTAL + 2) * 10**9), "all but the credit of the 31st"
+
+
+def test_a_month_of_more_than_a_page_has_room_for_is_read(tmp_path: Path) -> None:
+    """5,000 results a day, some 450 bytes each."""
+    bills = organisation()
+    (tmp_path / "key").write_text(bills.key)
+    with served(bills, wide_pages(openai_page, "/costs", 5_000 * 450)) as address:
+        found = collected(Openai(key_file=Location(tmp_path / "key"), base_url=f"{address}/v1"))
+    assert pages.MOST_BYTES < 31 * 5_000 * 450
+    assert money(found) == int(TOTAL * 10**9)
+
+
+def test_days_that_are_not_over_need_no_answer_yet(tmp_path: Path) -> None:
+    bills = organisation()
+    bills.faults.extend([None, None, None, says(200, {**EMPTY, "data": [bucket(day, result()) for day in (1, 2, 3)]})])
+    now = Window(OCTOBER.start, datetime(2026, 10, 4, 12, tzinfo=UTC))
+    with asking(bills, tmp_path) as collector:
+        assert money(collected(collector, now)) == 3 * 10**9
+
+
 def test_a_page_token_that_comes_back_is_refused(tmp_path: Path) -> None:
     bills = organisation()
     bills.faults.extend(says(200, {**EMPTY, "has_more": True, "next_page": token}) for token in ("page_1", "page_2", "page_1"))
@@ -465,6 +544,81 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     gone = Openai(key_file=Location(tmp_path / "key"), base_url=f"{address}/v1")
     with pytest.raises(SourceUnavailable, match=f"{address}/v1/organization/usage/completions.*refused.*4 times"):
         collected(gone)
+
+
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[BaseHTTPRequestHandler]]]:
+    """A proxy that lets nobody through: its address, and who asked."""
+    asked: list[BaseHTTPRequestHandler] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self)
+            self.send_error(403)
+
+        def do_GET(self) -> None:
+            self.do_CONNECT()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def behind(monkeypatch: pytest.MonkeyPatch, **proxies: str) -> None:
+    """The environment names these proxies, and no others."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        for each in (name, name.lower()):
+            monkeypatch.delenv(each, raising=False)
+    for name, value in proxies.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_proxy_of_the_environment_is_asked_and_sees_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("the-admin-key")
+    with proxy() as (address, asked):
+        behind(monkeypatch, HTTPS_PROXY=f"http://lab:the%20password@{address}")
+        with pytest.raises(SourceUnavailable, match=r"ProxyError: .*403.*4 times") as raised:
+            collected(Openai(key_file=Location(tmp_path / "key")))
+    assert {(each.command, each.path) for each in asked} == {("CONNECT", "api.openai.com:443")}
+    assert {each.headers["proxy-authorization"] for each in asked} == {f"Basic {b64encode(b'lab:the password').decode()}"}
+    assert not any("the-admin-key" in str(each.headers) for each in asked)
+    assert "password" not in str(raised.value)
+
+
+def test_a_server_that_no_proxy_names_is_asked_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("k")
+    with proxy() as (address, asked):
+        behind(monkeypatch, HTTPS_PROXY=address, NO_PROXY="example.com,127.0.0.2")
+        with pytest.raises(SourceUnavailable, match="refused"):
+            collected(Openai(key_file=Location(tmp_path / "key"), base_url="https://127.0.0.2:9/v1"))
+    assert asked == []
+
+
+def test_a_key_for_this_machine_goes_through_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxy() as (address, asked):
+        behind(monkeypatch, HTTP_PROXY=address)
+        with asking(organisation(), tmp_path) as collector:
+            assert money(collected(collector)) == int(TOTAL * 10**9)
+    assert asked == []
+
+
+@pytest.mark.parametrize("address", ["socks5://lab:password@proxy:1080", "http://lab:password@[::1"])
+def test_what_is_no_proxy_is_refused_without_its_password(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text("k")
+    behind(monkeypatch, HTTPS_PROXY=address)
+    with pytest.raises(ConfigError, match="HTTPS_PROXY is no address of a proxy; expected http://host:port") as raised:
+        collected(Openai(key_file=Location(tmp_path / "key")))
+    assert "password" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -502,13 +656,13 @@ def result(value: Any = 1, currency: Any = "usd", **more: Any) -> dict[str, Any]
 def test_a_result_that_cannot_be_read_is_named(results: list[Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text(json.dumps({**EMPTY, "data": [bucket(1, *results)]}))
     with pytest.raises(BadRecord, match=message) as raised:
-        collected(Openai(path=Location(tmp_path)))
+        collected(Openai(path=Location(tmp_path)), RUNNING)
     assert raised.value.file == str(tmp_path / "costs.json")
 
 
 def test_an_amount_as_text_is_read_as_exactly_as_a_number(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text(json.dumps({**EMPTY, "data": [bucket(1, result("0.123456789"))]}))
-    assert money(collected(Openai(path=Location(tmp_path)))) == 123_456_789
+    assert money(collected(Openai(path=Location(tmp_path)), RUNNING)) == 123_456_789
 
 
 # --- saved pages ------------------------------------------------------------------------------------------------------
@@ -529,7 +683,7 @@ def test_saved_pages_are_read_as_the_server_sent_them(tmp_path: Path) -> None:
 def test_saved_pages_go_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in range(1, 12):
         saved(tmp_path, f"costs-{number}", number, number, more=number < 11)
-    assert money(collected(Openai(path=Location(tmp_path)))) == 11 * 10**9
+    assert money(collected(Openai(path=Location(tmp_path)), RUNNING)) == 11 * 10**9
 
 
 def test_a_page_without_its_successor_is_refused(tmp_path: Path) -> None:
@@ -556,9 +710,21 @@ def test_a_missing_page_is_not_an_empty_day(tmp_path: Path) -> None:
         collected(Openai(path=Location(tmp_path)))
 
 
-def test_pages_that_end_inside_a_month_are_read_and_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["costs", "embeddings"])
+def test_pages_that_end_inside_a_month_that_is_over_leave_it_open(name: str, tmp_path: Path) -> None:
+    """Published, the month would stay too small for ever, and only a finding would say so."""
+    saved(tmp_path, "costs", 1, 31)
+    saved(tmp_path, name, 1, 17)
+    says_why = f"the saved pages of {name} end with 2026-10-17, but 2026-10 is over: .* 14 days would be missing; save them too"
+    november = Window(OCTOBER.start, datetime(2026, 11, 5, tzinfo=UTC))
+    for window in (OCTOBER, november):
+        with pytest.raises(SourceUnavailable, match=says_why):
+            collected(Openai(path=Location(tmp_path)), window)
+
+
+def test_pages_that_end_inside_the_month_that_runs_are_read_and_said(tmp_path: Path) -> None:
     saved(tmp_path, "costs", 1, 17)
-    found = collected(Openai(path=Location(tmp_path)))
+    found = collected(Openai(path=Location(tmp_path)), RUNNING)
     assert money(found) == 17 * 10**9
     assert [n["detail"] for n in found["notes"] if n["kind"] == "saved_pages_end"] == [
         "the saved pages of 2026-10 end with 2026-10-17"
@@ -568,7 +734,7 @@ def test_pages_that_end_inside_a_month_are_read_and_said(tmp_path: Path) -> None
 def test_a_day_that_was_saved_twice_is_refused(tmp_path: Path) -> None:
     saved(tmp_path, "costs-1", 1, 7)
     saved(tmp_path, "costs-2", 7, 31)
-    with pytest.raises(BadRecord, match=r"2026-10-07 is on .*costs-1\.json too; its money would count twice"):
+    with pytest.raises(BadRecord, match=r"2026-10-07 is on .*costs-1\.json too; .* two organisations need a folder"):
         collected(Openai(path=Location(tmp_path)))
 
 
@@ -650,3 +816,28 @@ def test_every_dollar_arrives_at_a_job_of_the_right_team_and_the_closing_is_zero
             Reader(config).ledger.snapshot().view(engine, table)
         counted = engine.rows("SELECT sum(tokens), count(*) FROM tokens JOIN jobs USING (job_key)")
         assert counted == [(20_116, engine.value("SELECT count(*) FROM tokens"))]
+
+
+def test_a_month_on_an_invoice_that_its_owner_states_closes(tmp_path: Path) -> None:
+    bills = organisation()
+    (tmp_path / "key").write_text(bills.key)
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "invoices.toml").write_text(
+        '[[invoice]]\ninvoice = "INV-2026-10"\nprovider = "OpenAI"\ncurrency = "USD"\ntotal = "120.81"\n'
+        'billing_period = "2026-10"\n'
+    )
+    found = {}
+    for invoice in ("", 'invoice = "INV-{month}"\n'):
+        with served(bills, openai_page) as address:
+            text = CONFIG.format(address=address).replace('/v1"\n', f'/v1"\n{invoice}')
+            (tmp_path / "rdspend.toml").write_text(text + '\n[collectors.invoices]\npath = "invoices.toml"\n')
+            config = load(tmp_path / "rdspend.toml")
+            settled = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+            outcome = Pipeline(config, clock=lambda now=settled: now).run(parse_period("2026-10"))
+        assert outcome.failures == []
+        (breakdown,) = outcome.breakdowns
+        found[breakdown.state] = [(i.invoice, i.stated, i.billed) for i in breakdown.invoices]
+    assert found == {
+        "preliminary": [("INV-2026-10", Decimal("120.81"), 0)],
+        "closed": [("INV-2026-10", Decimal("120.81"), TOTAL)],
+    }

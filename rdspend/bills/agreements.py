@@ -316,6 +316,7 @@ COST = Form(
         "currency": _required(CURRENCY),
         "from": _required(INSTANT),
         "to": Key(INSTANT),
+        "invoice": Key(TEXT),
     },
     one_of=(("per_gpu_hour", "per_month"),),
     together=(("per_gpu_hour", "gpus"), ("gpus", "per_gpu_hour")),
@@ -540,6 +541,11 @@ def _the_one(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> Non
     found = [key for key in keys if key in table]
     if len(found) != 1:
         raise ConfigError(f"{where}: found {' and '.join(found) or 'none'} of {', '.join(keys)}; expected exactly one")
+
+
+def invoice_of(number: str | None, month: str) -> str | None:
+    """The invoice that a line of a billing month is on: `{month}` in a number is that month, `2026-10`."""
+    return number and number.replace("{month}", month)
 
 
 # --- what holds between entries ---------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
 from typing import Any, NoReturn, Protocol
 
 import duckdb
 
+from rdspend.bills.agreements import TEXT, invoice_of
 from rdspend.bills.pages import Api, Folder, Page, Parameters, Refused, rows
 from rdspend.border import DECIMAL_TEXT
 from rdspend.errors import BadRecord, SourceUnavailable
@@ -24,6 +26,12 @@ from rdspend.schema import NANOS, Delivery, Window
 
 DAY = timedelta(days=1)
 MOST_MONEY = 9_000_000_000
+
+# Days that a page is asked for: the whole month of many keys and models can be longer than a page may be.
+DAYS_A_PAGE = 7
+
+# Rows that go into a table at once: what they take on the way is many times what they take in it.
+ROWS_AT_ONCE = 10_000
 
 Note = tuple[str, str, str, int]
 
@@ -107,15 +115,22 @@ class Reports(Protocol):
 
 @dataclass
 class Asked:
-    """Reports from the server."""
+    """Reports from the server.
+
+    needed  the report with the money: every day of it that is over by `until` has to be answered, empty ones too
+    until   end of what is asked for: now, where the month still runs
+    """
 
     api: Api
     dialect: Dialect
+    needed: str
+    until: datetime
     unknown: list[Note] = field(default_factory=list)
 
     def report(self, name: str, path: str, month: Window, groupings: Sequence[tuple[str, ...]]) -> Report:
+        span = self.dialect.span(Window(month.start, min(month.end, _day_end(self.until))))
         for dimensions in groupings:
-            asked = {**self.dialect.span(month), "bucket_width": "1d", "limit": 31, "group_by[]": dimensions}
+            asked = {**span, "bucket_width": "1d", "limit": DAYS_A_PAGE, "group_by[]": dimensions}
             try:
                 pages = list(self.api.pages(path, asked))
             except Refused as error:
@@ -127,8 +142,19 @@ class Asked:
             for record in records:
                 if not month.start.date() <= record.day < month.end.date():
                     raise BadRecord(f"has a bucket of {record.day}, which was not asked for", record.file)
+            if name == self.needed:
+                self._refuse_gaps(path, pages, month)
             return Report(records, dimensions)
         raise AssertionError("the last grouping returns or raises")
+
+    def _refuse_gaps(self, path: str, pages: Sequence[Page], month: Window) -> None:
+        """Both providers answer a day without costs by an empty bucket, so a day without one is not known."""
+        answered = {_days(page, bucket, self.dialect) for page, bucket in rows(pages)}
+        over = (min(month.end, self.until) - month.start).days
+        missing = [day for day in (month.start.date() + i * DAY for i in range(over)) if day not in answered]
+        if missing:
+            others = f" nor {len(missing) - 1} other days of {missing[0]:%Y-%m}" if missing[1:] else ""
+            raise SourceUnavailable(f"{self.api.base_url}{path}: the answer has no bucket of {missing[0]}{others}")
 
     def listing(self, name: str, path: str, parameters: Parameters, cursor: str) -> list[Mapping[str, Any]]:
         try:
@@ -140,11 +166,15 @@ class Asked:
 
 @dataclass
 class Kept:
-    """Reports that somebody saved, and what was read of them. Without the needed one there is no bill."""
+    """Reports that somebody saved, and what was read of them. Without the needed one there is no bill.
+
+    until  end of what is asked for: a month that ends before it, or with it, is over
+    """
 
     folder: Folder
     dialect: Dialect
     needed: str
+    until: datetime
     unknown: list[Note] = field(default_factory=list)
     _read: dict[str, tuple[list[Record], list[date]]] = field(default_factory=dict)
 
@@ -169,7 +199,7 @@ class Kept:
         return entries
 
     def _refuse_gaps(self, name: str, days: Sequence[date], month: Window) -> None:
-        """A missing page is not an empty day: a month is there from its first day on, up to where the pages end."""
+        """A missing page is not an empty day. Only of a month that still runs the last days may be left out."""
         first, last = month.start.date(), month.end.date() - DAY
         inside = [day for day in days if first <= day <= last]
         wanted = [first + i * DAY for i in range(((inside[-1] if inside else last) - first).days + 1)]
@@ -180,8 +210,14 @@ class Kept:
                 + (f" nor {len(missing) - 1} other days of {first:%Y-%m}" if missing[1:] else "")
                 + "; save the whole month, or remove its pages and ask for another period"
             )
-        if inside[-1] < last:
-            self.unknown.append(("saved_pages_end", name, f"the saved pages of {first:%Y-%m} end with {inside[-1]}", 1))
+        if inside[-1] == last:
+            return
+        if self.until >= month.end:
+            raise SourceUnavailable(
+                f"{self.folder.path}: the saved pages of {name} end with {inside[-1]}, but {first:%Y-%m} is over: what it has "
+                f"of its last {(last - inside[-1]).days} days would be missing; save them too"
+            )
+        self.unknown.append(("saved_pages_end", name, f"the saved pages of {first:%Y-%m} end with {inside[-1]}", 1))
 
 
 def _days(page: Page, bucket: Mapping[str, Any], dialect: Dialect) -> date:
@@ -203,7 +239,11 @@ def _records(pages: Sequence[Page], dialect: Dialect) -> Iterator[Record]:
         row, last = (row if last is page else 0), page
         day = _days(page, bucket, dialect)
         if day in seen:
-            raise BadRecord(f"{day} is on {seen[day]} too; its money would count twice", page.origin)
+            raise BadRecord(
+                f"{day} is on {seen[day]} too; its money would count twice; pages of two organisations need a folder and a "
+                "collector each",
+                page.origin,
+            )
         seen[day] = page.origin
         results = bucket.get("results")
         if not isinstance(results, list):
@@ -227,6 +267,11 @@ def _saved_days(pages: Sequence[Page], dialect: Dialect) -> Iterator[date]:
             )
         ended = (page, days[-1]) if page.has_more and days else None
         yield from days
+
+
+def _day_end(when: datetime) -> datetime:
+    """The midnight, in UTC, that a day ends with; a midnight itself ends the day before."""
+    return _midnight((when.astimezone(UTC) - timedelta(microseconds=1)).date() + DAY)
 
 
 def month_window(month: str) -> Window:
@@ -256,6 +301,12 @@ def amount(record: Record, name: str, value: object) -> Fraction:
     if abs(money) >= MOST_MONEY:
         record.refuse(name, value, f"an amount below {MOST_MONEY:,}")
     return money
+
+
+def check_invoice(invoice: str | None) -> None:
+    """The invoice that lines are on, as a configuration says it; raises ValueError."""
+    if invoice is not None and not invoice.strip():
+        raise ValueError(f"invoice: found {invoice!r}; expected {TEXT.expected}")
 
 
 def currency(record: Record, name: str, value: object) -> str:
@@ -337,12 +388,16 @@ class Month:
 
 @dataclass
 class Spend:
-    """One reading of a provider. `project_word` is what it calls a project; labels and names of jobs are put in on the way."""
+    """One reading of a provider. `project_word` is what it calls a project; labels and names of jobs are put in on the way.
+
+    invoice  the invoice that charges are on, with `{month}` for their month; None: not known
+    """
 
     provider: str
     cluster: str
     project_word: str
     connection: duckdb.DuckDBPyConnection
+    invoice: str | None = None
     labels: dict[Job, dict[str, set[str]]] = field(default_factory=dict)
     origins: dict[Job, Record] = field(default_factory=dict)
     projects: Mapping[str, str] = field(default_factory=dict)
@@ -387,7 +442,7 @@ class Spend:
         return (
             *(record.file, record.row, "billed", charge.nanos, charge.nanos, charge.currency),
             *(start, end, category, charge.line_type or None, charge.sku or None, "Usage-Based"),
-            *(self.provider, self.provider, self.provider),
+            *(self.provider, self.provider, self.provider, invoice_of(self.invoice, f"{job.day:%Y-%m}")),
             *(job.project or None, self.project(job) or None, self.resource(job), self._name(job), "API key and model"),
             *("AI and Machine Learning", "Generative AI", self.service, charge.sku or None, charge.quantity, charge.unit),
             json.dumps(tags),
@@ -416,16 +471,20 @@ class Spend:
         return f"{self.cluster}/{job.id}/{int(_midnight(job.day).timestamp())}"
 
     def _table(self, name: str, columns: Mapping[str, str], given: Iterable[tuple[object, ...]]) -> duckdb.DuckDBPyRelation:
-        """Rows as a table: one list a column, unnested side by side."""
-        lists: list[list[object]] = [list(column) for column in zip(*given, strict=True)] or [[] for _ in columns]
+        """Rows as a table: one list a column, unnested side by side, some thousand rows at a time."""
         self.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT "
-            + ", ".join(f"CAST({c} AS {kind}) AS {c}" for c, kind in columns.items())
+            f"CREATE OR REPLACE TEMP TABLE {name} ({', '.join(f'{c} {kind}' for c, kind in columns.items())})"
+        )
+        put = (
+            f"INSERT INTO {name} SELECT "
+            + ", ".join(f"CAST({c} AS {kind})" for c, kind in columns.items())
             + " FROM (SELECT "
             + ", ".join(f"unnest(CAST(? AS {_carried(kind)}[])) AS {c}" for c, kind in columns.items())
-            + ")",
-            lists,
+            + ")"
         )
+        left = iter(given)
+        while some := list(islice(left, ROWS_AT_ONCE)):
+            self.connection.execute(put, [list(column) for column in zip(*some, strict=True)])
         return self.connection.table(name)
 
 
@@ -446,7 +505,7 @@ CHARGE_COLUMNS = {
     "billing_currency": "VARCHAR",
     **dict.fromkeys(("charge_period_start", "charge_period_end"), "TIMESTAMPTZ"),
     **dict.fromkeys(("charge_category", "line_type", "charge_description", "charge_frequency"), "VARCHAR"),
-    **dict.fromkeys(("provider_name", "publisher_name", "invoice_issuer_name"), "VARCHAR"),
+    **dict.fromkeys(("provider_name", "publisher_name", "invoice_issuer_name", "invoice_id"), "VARCHAR"),
     **dict.fromkeys(("sub_account_id", "sub_account_name", "resource_id", "resource_name", "resource_type"), "VARCHAR"),
     **dict.fromkeys(("service_category", "service_subcategory", "service_name", "sku_id"), "VARCHAR"),
     "consumed_quantity": "DOUBLE",

@@ -2,7 +2,7 @@
 
 A page is an object with `data` and `has_more`; the next one is asked for by a cursor. Numbers are read as exact decimals. Over
 HTTP a busy server (429, 5xx) is asked again, after what its Retry-After says; a redirection is not followed, for it would
-carry the key elsewhere. The key is in no message and no origin.
+carry the key elsewhere. The key is in no message and no origin. A proxy that the environment names is used.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 
@@ -69,18 +71,21 @@ class Refused(SourceUnavailable):
         self.status = status
 
 
-def read_key(table: str, env: str, file: str | None, needs: str) -> str:
-    """The key out of a file or an environment variable. `table` is the table of the configuration, `needs` says what key."""
+def read_key(env: str, file: str | None, needs: str) -> str:
+    """The key out of a file or an environment variable. `needs` says what key.
+
+    Raises ConfigError with the option, key_file or key_env: which of several sources has it, only the runner knows, and says.
+    """
     if file is not None:
         try:
             key = Path(file).read_text(encoding="ascii").strip()
         except OSError as error:
-            raise ConfigError(f"{table}.key_file: {file}: can't be read: {error.strerror}; it has to hold {needs}") from error
+            raise ConfigError(f"key_file: {file}: can't be read: {error.strerror}; it has to hold {needs}") from error
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{table}.key_file: {file}: is no text in ASCII; it has to hold {needs}") from error
-        where = f"{table}.key_file: {file}"
+            raise ConfigError(f"key_file: {file}: is no text in ASCII; it has to hold {needs}") from error
+        where = f"key_file: {file}"
     else:
-        key, where = os.environ.get(env, "").strip(), f"{table}.key_env: the environment variable {env}"
+        key, where = os.environ.get(env, "").strip(), f"key_env: the environment variable {env}"
     if not key:
         raise ConfigError(f"{where} is empty or not set; it has to hold {needs}")
     if not re.fullmatch(r"[!-~]+", key):
@@ -95,6 +100,25 @@ def check_address(address: str) -> None:
         raise ValueError(f"base_url: found {address!r}; expected an address like https://api.example.com/v1")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL):
         raise ValueError(f"base_url: found {address!r}; a key is sent over https only")
+
+
+def _connections(address: str) -> urllib3.PoolManager:
+    """Connections to a server, through the proxy that HTTPS_PROXY and NO_PROXY name for it, as urllib reads them.
+
+    Never through one to this machine: over http the proxy would read the key.
+    """
+    parts = urlsplit(address)
+    proxy = getproxies().get(parts.scheme, "")
+    if not proxy or parts.hostname in LOCAL or proxy_bypass(parts.netloc):
+        return urllib3.PoolManager()
+    try:
+        found = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(found.auth)) if found.auth else {}
+        return urllib3.ProxyManager(found._replace(auth=None).url, proxy_headers=headers)
+    except (HTTPError, LocationValueError, ValueError) as error:
+        # What it is may have a password in it.
+        name = f"{parts.scheme.upper()}_PROXY"
+        raise ConfigError(f"the environment variable {name} is no address of a proxy; expected http://host:port") from error
 
 
 @dataclass(frozen=True)
@@ -113,7 +137,10 @@ class Api:
     organisation: str
     otherwise: str
     timeout_seconds: float
-    pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager, repr=False)
+
+    @cached_property
+    def pool(self) -> urllib3.PoolManager:
+        return _connections(self.base_url)
 
     def pages(self, path: str, parameters: Parameters, cursor: str = "page", following: str = "next_page") -> Iterator[Page]:
         """All pages. `cursor` is the parameter that asks for the next one, `following` the field that says its value."""
