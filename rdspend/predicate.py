@@ -32,6 +32,7 @@ import duckdb
 
 from rdspend.border import identifier, literal
 from rdspend.errors import ConfigError
+from rdspend.families import FAMILY
 from rdspend.schema import GPU_PARTS, JOBS, SECONDS_PER_HOUR
 
 Kind = Literal["text", "number", "boolean"]
@@ -77,6 +78,7 @@ COLUMNS: Mapping[str, Readable] = MappingProxyType(
             "lower(coalesce(name, '') || ' ' || coalesce(command, ''))",
             "name and command in lower case with a blank between; never null",
         ),
+        "family": Readable("text", FAMILY, "name and what it runs, with numbers, dates and hashes folded into #"),
         "cluster": _text("cluster", "configured name of the cluster"),
         "outcome": _text("outcome", "completed, failed, cancelled, timeout, preempted or running"),
         "gpu_type": _text("gpu_type", "GPU type"),

@@ -35,12 +35,13 @@ COMPLETED, FAILED, CANCELLED, TIMEOUT, NODE_FAIL, PREEMPTED, REQUEUED = range(le
 
 @dataclass(frozen=True)
 class Size:
-    """How big the month is, and the seed it comes from."""
+    """How big the month is, the seed it comes from, and how its teams name things: a file beside this one."""
 
     month: str = "2026-10"
     jobs: int = 20_000
     nodes: int = 64
     seed: int = 7
+    habits: str = "habits"
 
     @property
     def start(self) -> int:
@@ -96,8 +97,17 @@ class Runs:
     never: NDArray[np.bool_]  # cancelled while pending
 
 
-def habits() -> dict[str, Any]:
-    return tomllib.loads((HERE / "habits.toml").read_text(encoding="utf-8"))
+def habits(name: str = "habits") -> dict[str, Any]:
+    """Kinds of work and how they are named. Another file than habits.toml has its own words and habits for the same kinds."""
+    book = tomllib.loads((HERE / "habits.toml").read_text(encoding="utf-8"))
+    if name == "habits":
+        return book
+    own = tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8"))
+    book["tokens"] = own["tokens"]
+    for kind in book["kind"]:
+        kind["habits"] = own["habits"][kind["name"]]
+    book["opaque"]["habits"] = own["habits"]["opaque"]
+    return book
 
 
 def _table(name: str) -> list[dict[str, str]]:
@@ -151,7 +161,7 @@ def cluster(size: Size, rng: np.random.Generator) -> Nodes:
 
 def final_nodes(size: Size, gpu_nodes: int, h100: int) -> int:
     """Nodes that the final run holds, so that it takes its share of the GPU time while it lasts."""
-    share: float = next(k["time"] for k in habits()["kind"] if k["name"] == "final_pretrain")
+    share: float = next(k["time"] for k in habits(size.habits)["kind"] if k["name"] == "final_pretrain")
     lasts = FINAL_MONTH_SHARE * size.seconds
     return max(1, min(h100 - 2, round(share * BUSY * gpu_nodes * size.seconds / lasts)))
 
@@ -415,7 +425,7 @@ def _world(size: Size, nodes: Nodes, book: dict[str, Any]) -> _World:
 
 def draw(size: Size, nodes: Nodes, rng: np.random.Generator) -> Runs:
     """All runs of the month, not yet placed, in the order of their kinds."""
-    book = habits()
+    book = habits(size.habits)
     world = _world(size, nodes, book)
     parts: list[Runs] = []
     jobs = 0

@@ -119,7 +119,7 @@ def write_month(
     with tempfile.TemporaryDirectory(prefix="rdspend-lab-") as spill, duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '3GB'; SET temp_directory = {literal(spill)}")
         connection.execute(_macros(size, lines_per_node_hour))
-        _load(connection, nodes, runs, placed)
+        _load(connection, size, nodes, runs, placed)
         connection.execute((HERE / "run.sql").read_text(encoding="utf-8"))
         connection.execute((HERE / "bill.sql").read_text(encoding="utf-8"))
         _write_jobs(connection, folder)
@@ -159,7 +159,7 @@ def _macros(size: Size, lines_per_node_hour: int) -> str:
         # About a hundredth of what the nodes cost in a month: lines that no node explains are parts of it.
         "scale_units()": PRICE["h100"] * size.nodes * (size.seconds // 3600) // 130,
         "small_change(units, salt)": "units + units // 1000 * (mix(salt + seed()) % 97)",
-        "filled(words, pick, member, of_array, person)": _filled("words"),
+        "filled(words, pick, member, of_array, person)": _filled("words", size.habits),
     }
     return "".join(f"CREATE TEMP MACRO {name} AS {body};\n" for name, body in macros.items())
 
@@ -172,22 +172,22 @@ def _constant(value: Any) -> str:
     return literal(value) if isinstance(value, str) else str(value).upper()
 
 
-def _filled(words: str) -> str:
+def _filled(words: str, book: str) -> str:
     """SQL that puts a run's own words for the {tokens} of a habit; tasks of an array share them all."""
-    for position, (token, values) in enumerate(habits()["tokens"].items()):
+    for position, (token, values) in enumerate(habits(book)["tokens"].items()):
         several = "[" + ", ".join(literal(v) for v in values) + "]"
         words = f"replace({words}, '{{{token}}}', {several}[1 + (pick // {3 ** (position + 1)}) % {len(values)}])"
     number = "CAST(pick % 97 + CASE WHEN of_array < 0 THEN member ELSE 0 END AS VARCHAR)"
     return f"replace(replace({words}, '{{seed}}', {number}), '{{user}}', person)"
 
 
-def _load(connection: duckdb.DuckDBPyConnection, nodes: Nodes, runs: Runs, placed: Placed) -> None:
+def _load(connection: duckdb.DuckDBPyConnection, size: Size, nodes: Nodes, runs: Runs, placed: Placed) -> None:
     """Only numbers cross over from the arrays; words are made by SQL."""
     connection.register("nodes_drawn", pd.DataFrame({f: getattr(nodes, f) for f in Nodes.__dataclass_fields__}))
     drawn = pd.DataFrame({f: getattr(runs, f) for f in Runs.__dataclass_fields__ if f != "submit"})
     connection.register("runs_drawn", drawn.assign(start=placed.start, submit=placed.submit))
     connection.register("placed", pd.DataFrame({"run": placed.run, "node": placed.node}))
-    book = habits()
+    book = habits(size.habits)
     kinds = [(i, k["activity"], k["stage"]) for i, k in enumerate(book["kind"])]
     telling = [h for k in book["kind"] for h in k["habits"]]
     every = [*telling, *book["opaque"]["habits"]]
