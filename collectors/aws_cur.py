@@ -17,9 +17,10 @@ Permission: to read the files; on S3 `s3:ListBucket` on the prefix and `s3:GetOb
 key of yours encrypts them: deploy/iam/s3-bills.json. Copies of the objects go to a temporary folder, so it needs their size.
 
 Files. The manifest of a month names its files, for Data Exports and the legacy report, overwritten or kept by execution or
-assembly; a file that it names and that is not there is a delivery half-written, and the month stays open. Files that no
-manifest names are noted and left out. Where there is no manifest at all the files are the bill as they lie there, which is
-noted; then a line is of the month of its billing period. What did not change since it was read is not read again.
+assembly; a file that it names and that is not there is a delivery half-written, and the month stays open. So is one that is
+newer than its manifest, on S3; in a folder, where times may be those of a copy, it is noted. Files that no manifest names are
+noted and left out. Where there is no manifest at all the files are the bill as they lie there, which is noted; then a line is
+of the month of its billing period. What did not change since it was read is not read again.
 
 Billed cost is the unblended cost, or its `net` twin where the bill has one. Effective cost is amortised:
 
@@ -31,8 +32,14 @@ Billed cost is the unblended cost, or its `net` twin where the bill has one. Eff
     RIFee                      unused amortised upfront fee + unused recurring fee: the unused part, bill_idle
     Fee of a capacity block    0 where it was billed; its window's hours carry it
 
-So a month's effective sum differs from what is billed by upfront fees and their amortisation, and by nothing else. A refund
-is a Credit with its line_type. The resource of a commitment's own lines is the commitment.
+So the two sums of a month differ by upfront fees, their refunds and amortisation, by fees of capacity blocks, and by
+commitments whose fee and use are not in one bill: bought by an account that the export has not, or in an open month, as a
+reservation's fee is billed for all of it at once. Where costs are net, the unused part of a savings plan is still before
+discounts: AWS gives no net twin of it. A refund is a Credit with its line_type. The resource of a commitment's own lines is
+the commitment.
+
+Lines of discounts (EdpDiscount, BundledDiscount, ...) say again what net costs have taken off: beside net costs those without a
+net cost of their own are 0, those with one count, and both are noted. Without net costs they count as they are.
 
 Rows of split cost allocation on EC2 (`EKSPod-EC2`, `ECSTask-EC2`) repeat the money of instances: they are left out of the
 charges and counted. Rows of Fargate (`FargatePod`, `FargateTask`) are the bill of the task or pod itself: they stay.
@@ -44,9 +51,10 @@ window are looked for. On-demand reservations: `UnusedBox` and `UnusedDed` are U
 HyperPod's instances are lines of SageMaker with the cluster's ARN: give nodes that ARN as their pool. Lines of Bedrock take
 an id for each account, caller, resource, usage type and day as their resource, and keep their own under its name.
 
-What it can't see: GPU-hours of SageMaker's jobs; how a job ended (it is `completed`); when in the hour a pod ran; resources
-whose ids the export leaves out; cost categories; tags that are not activated; two equal lines in a month of more than half a
-million, which are looked for below that (equal ids alone are no mistake, and none is ever taken out).
+What it can't see: when SageMaker's jobs ran, so their GPU-hours are noted and in no figure of GPU time; how a job ended (it is
+`completed`); when in the hour a pod ran; resources whose ids the export leaves out; cost categories; tags that are not
+activated; two equal lines in a month of more than half a million, which are looked for below that (equal ids alone are no
+mistake, and none is ever taken out).
 """
 
 from __future__ import annotations
@@ -54,7 +62,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -145,7 +153,7 @@ class _Reading:
     export: Export
     blocks: tuple[CapacityBlock, ...]
     _bills: dict[str, Bill] = field(default_factory=dict)
-    _added: set[str] = field(default_factory=set)
+    _added: set[tuple[str, str]] = field(default_factory=set)
 
     def deliveries(self, window: Window) -> Iterator[Delivery]:
         periods = [p for p in map(self.export.period, window.months) if p is not None]
@@ -199,10 +207,12 @@ class _Reading:
         bill, asked = self._bill(period), self._asked(period)
         notes += self._file_notes(period, bill)
         groups = bill.summary(asked)
+        asked = replace(asked, netted=bill.netted)
         notes += [
             *case_notes(bill),
             *line_notes(groups, asked.blocks),
             *cur_bill.equal_notes(bill, asked, sum(g.rows for g in groups)),
+            *self._job_notes(period),
         ]
         selects = [part.charges(asked) for part in bill.parts]
         if asked.blocks:
@@ -242,6 +252,9 @@ class _Reading:
                     len(period.files),
                 )
             )
+        if period.newer:
+            detail = "newer than its manifest: a delivery half-written, unless the files were copied without their times"
+            notes.append(("newer_than_manifest", period.newer[0], detail, len(period.newer)))
         notes += [("not_in_manifest", name, "no manifest names it: left out", 1) for name in period.strays]
         return notes + column_notes(bill) + drift_notes(bill, period.month, self._columns_before(period))
 
@@ -259,20 +272,39 @@ class _Reading:
 
     # Jobs.
 
+    def _job_notes(self, period: Period) -> list[Note]:
+        """What the bill of a month can't say of the jobs that it names."""
+        notes: list[Note] = []
+        if self.config.sagemaker:
+            self._add(period, cur_jobs.add_sagemaker)
+            notes += cur_jobs.sagemaker_notes(self.connection, period.month)
+            notes += cur_jobs.unknown_types(self.connection, "sagemaker_line", period.month)
+        if self.config.pods:
+            self._add(period, self._add_pods)
+            notes += cur_jobs.unknown_types(self.connection, "instance_line", period.month)
+        return notes
+
+    def _add_pods(self, bill: Bill, month: str, checked: bool) -> None:
+        cur_jobs.add_pods(bill, month, checked, self.config.pods)
+
+    def _add(self, period: Period, add: Callable[[Bill, str, bool], None]) -> None:
+        """Take the lines of a month that jobs are made of; once."""
+        if (period.month, add.__name__) not in self._added:
+            add(self._bill(period), period.month, period.manifest is not None)
+            self._added.add((period.month, add.__name__))
+
     def _jobs(self, periods: list[Period], window: Window) -> Iterator[Delivery]:
         config = self.config
         key = "jobs:" + ":".join(self._key(p) for p in periods)
-        own: list[tuple[str, Callable[..., None], Callable[[str], str]]] = [
+        own: list[tuple[str, Callable[[Bill, str, bool], None], Callable[[str], str]]] = [
             (config.sagemaker, cur_jobs.add_sagemaker, cur_jobs.sagemaker_jobs),
             (config.bedrock, cur_jobs.add_bedrock, cur_jobs.bedrock_jobs),
         ]
         for cluster, add, select in own:
             if cluster:
-                yield Delivery(
-                    "jobs", partial(self._made, periods, add, partial(select, cluster)), {"cluster": cluster}, key=key
-                )
+                rows = partial(self._made, periods, add, partial(select, cluster))
+                yield Delivery("jobs", rows, {"cluster": cluster}, key=key)
         for cluster in config.pods:
-            add_pods = partial(cur_jobs.add_pods, clusters=config.pods)
             scope = {"cluster": cluster}
             for table, made in (
                 ("nodes", cur_jobs.pod_nodes),
@@ -280,13 +312,10 @@ class _Reading:
                 ("placements", cur_jobs.pod_placements),
             ):
                 as_of = window.end if table == "nodes" else None
-                rows = partial(self._made, periods, add_pods, partial(made, cluster), "pods")
+                rows = partial(self._made, periods, self._add_pods, partial(made, cluster))
                 yield Delivery(table, rows, scope, key=key, as_of=as_of)
 
-    def _made(self, periods: list[Period], add: Callable[..., None], select: Callable[[], str], name: str = "") -> Any:
-        name = name or str(add)
-        if name not in self._added:
-            for period in periods:
-                add(self._bill(period), period.month, period.manifest is not None)
-            self._added.add(name)
+    def _made(self, periods: list[Period], add: Callable[[Bill, str, bool], None], select: Callable[[], str]) -> Any:
+        for period in periods:
+            self._add(period, add)
         return self.connection.sql(select())

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -206,11 +206,18 @@ def rows_of(delivery: Delivery, columns: Sequence[str], order: str = "ALL") -> l
         return delivery.rows().query("rows", f"SELECT {', '.join(columns)} FROM rows ORDER BY {order}").fetchall()  # type: ignore[attr-defined,no-any-return]
 
 
+@contextmanager
+def collecting(path: Path | Location, window: Window, **options: Any) -> Iterator[Iterator[Delivery]]:
+    deliveries = AwsCur(Location(path), **options).collect(window)
+    assert isinstance(deliveries, Generator)
+    with closing(deliveries):
+        yield deliveries
+
+
 def collect(
-    path: Path, *columns: str, window: Window = OCTOBER, table: str = "charges", **options: Any
+    path: Path | Location, *columns: str, window: Window = OCTOBER, table: str = "charges", **options: Any
 ) -> list[tuple[Any, ...]]:
-    collector = AwsCur(Location(path), **options)
-    with closing(collector.collect(window)) as deliveries:
+    with collecting(path, window, **options) as deliveries:
         return [row for d in deliveries if d.table == table for row in rows_of(d, columns)]
 
 
@@ -219,9 +226,9 @@ def one(path: Path, *columns: str, **options: Any) -> tuple[Any, ...]:
     return row
 
 
-def notes(path: Path, window: Window = OCTOBER, **options: Any) -> list[tuple[str, str, str, int]]:
-    found = []
-    with closing(AwsCur(Location(path), **options).collect(window)) as deliveries:
+def notes(path: Path | Location, window: Window = OCTOBER, **options: Any) -> list[tuple[str, str, str, int]]:
+    found: list[tuple[str, str, str, int]] = []
+    with collecting(path, window, **options) as deliveries:
         for delivery in deliveries:
             if delivery.table == "charges":
                 rows_of(delivery, ["count(*)"])
@@ -250,7 +257,7 @@ def months_2018(*months: int) -> Window:
 
 def test_both_real_months_have_their_unblended_totals_from_one_configuration() -> None:
     found = {}
-    with closing(AwsCur(Location(WORKSHOP)).collect(months_2018(10, 11))) as deliveries:
+    with collecting(WORKSHOP, months_2018(10, 11)) as deliveries:
         for delivery in (d for d in deliveries if d.table == "charges"):
             ((rows, billed),) = rows_of(delivery, ["count(*)", "CAST(sum(billed_cost_nanos) AS BIGINT)"])
             found[delivery.scope["billing_period"]] = rows, (Decimal(billed) / NANOS).quantize(Decimal("0.01"))
@@ -425,6 +432,40 @@ def test_net_twins_count_where_the_bill_has_them_and_only_there(tmp_path: Path) 
     ]
 
 
+def discount(unblended: str, net: str = "NULL") -> dict[str, str]:
+    return {
+        "line_item_line_item_type": "'EdpDiscount'",
+        "line_item_unblended_cost": f"{unblended}::DOUBLE",
+        "line_item_net_unblended_cost": f"{net}::DOUBLE",
+    }
+
+
+def test_a_discount_that_net_costs_have_taken_off_is_not_taken_off_again(tmp_path: Path) -> None:
+    net = {"line_item_net_unblended_cost": "9.0::DOUBLE"}
+    path = export(tmp_path, net, net, discount("-2.0"), discount("-0.0000000001"), discount("-1.0", "0"))
+    assert sums(path) == money(18, 18)
+    found = {n[2].split(":")[0]: (n[2].split("(")[1], n[3]) for n in notes(path) if n[0] == "discount_beside_net"}
+    assert found == {
+        "they repeat what the net costs of other lines have taken off": ("-2.000000000 USD unblended)", 2),
+        "they have net costs of their own beside those of other lines, which count": ("-1.000000000 USD unblended)", 1),
+    }
+    assert "rounding" not in [n[0] for n in notes(path)]
+
+
+def test_a_discount_counts_where_nothing_else_has_a_net_cost(tmp_path: Path) -> None:
+    path = export(tmp_path, {}, discount("-2.0"))
+    assert sums(path) == money(8, 8)
+    assert "discount_beside_net" not in [n[0] for n in notes(path)]
+
+
+def test_a_discount_in_a_file_without_net_costs_is_known_by_those_of_the_other_files(tmp_path: Path) -> None:
+    path = export(tmp_path, {"line_item_line_item_type": "'EdpDiscount'", "line_item_unblended_cost": "-1.0::DOUBLE"})
+    more = parquet(path / "data/BILLING_PERIOD=2026-10/cur-00002.parquet", {"line_item_net_unblended_cost": "9.0::DOUBLE"})
+    keys = [f"s3://b/export/data/BILLING_PERIOD=2026-10/{n}" for n in ("cur-00001.snappy.parquet", more.name)]
+    manifest(path / "metadata/BILLING_PERIOD=2026-10/cur-Manifest.json", "2026-10", keys)
+    assert sums(path) == money(9, 9)
+
+
 def test_taxes_credits_and_discounts_are_what_is_billed(tmp_path: Path) -> None:
     kinds = {"Tax": "Tax", "Credit": "Credit", "EdpDiscount": "Credit", "BundledDiscount": "Credit", "Refund": "Credit"}
     path = export(
@@ -514,6 +555,16 @@ def test_a_manifest_cut_short_is_a_delivery_half_written(tmp_path: Path) -> None
         collect(path, "1")
 
 
+def test_a_file_newer_than_its_manifest_is_noted_in_a_folder(tmp_path: Path) -> None:
+    path = export(tmp_path)
+    named = path / "metadata/BILLING_PERIOD=2026-10/cur-Manifest.json"
+    file = path / "data/BILLING_PERIOD=2026-10/cur-00001.snappy.parquet"
+    assert "newer_than_manifest" not in [n[0] for n in notes(path)]
+    later = named.stat().st_mtime + 60
+    os.utime(file, (later, later))
+    assert ("newer_than_manifest", str(file), 1) in [(n[0], n[1], n[3]) for n in notes(path)]
+
+
 def test_a_hole_between_two_months_is_not_an_empty_month(tmp_path: Path) -> None:
     path = export(tmp_path, {"bill_billing_period_start_date": "TIMESTAMP '2026-09-01'"}, month="2026-09")
     export(tmp_path, of_november(), month="2026-11")
@@ -574,6 +625,12 @@ def test_a_folder_without_a_manifest_is_taken_as_it_lies_and_said_to_be_so(tmp_p
     assert sums(tmp_path) == money(10, 10)
     assert sums(tmp_path, window=NOVEMBER) == money(10, 10)
     assert [n[0] for n in notes(tmp_path)].count("no_manifest") == 1
+
+
+def test_a_month_without_lines_has_no_jobs_either(tmp_path: Path) -> None:
+    parquet(tmp_path / "a.parquet", {})
+    for table in ("charges", "jobs", "nodes", "placements"):
+        assert collect(tmp_path, "1", window=NOVEMBER, table=table, pods=("ml-prod",), capacity_block=(BLOCK,)) == []
 
 
 def test_the_names_of_the_legacy_csv_become_those_of_cur_2() -> None:
@@ -734,7 +791,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def keys(path: Path | Location, window: Window = OCTOBER, **options: Any) -> list[str | None]:
-    with closing(AwsCur(Location(path), **options).collect(window)) as deliveries:
+    with collecting(path, window, **options) as deliveries:
         return [d.key for d in deliveries if d.table == "charges"]
 
 
@@ -819,7 +876,7 @@ def test_pods_of_a_cluster_that_cannot_be_read_are_jobs_of_their_nodes(tmp_path:
     assert collect(path, "node", "resource_id", f"gpu_parts / {GPU_PARTS}", "gpu_type", "cpus", table="nodes", **pods) == [
         ("i-0a", "i-0a", 8.0, "H100", 192)
     ]
-    with closing(AwsCur(Location(path), **pods).collect(OCTOBER)) as deliveries:
+    with collecting(path, OCTOBER, **pods) as deliveries:
         jobs = [
             row
             for d in deliveries
@@ -881,6 +938,65 @@ def test_a_training_job_takes_the_lines_that_name_it(tmp_path: Path) -> None:
     )
     assert [(job.name, job.cost) for job in breakdown.top_jobs] == [("big-run", Decimal(10))]
     assert {line.name: line.cost for line in breakdown.buckets}["shared"] == Decimal(10)
+
+
+def test_gpu_hours_of_training_jobs_are_said_to_be_left_out(tmp_path: Path) -> None:
+    line = {
+        "line_item_product_code": "'AmazonSageMaker'",
+        "line_item_usage_type": "'USE1-Train:ml.p5.48xlarge'",
+        "line_item_resource_id": quoted(JOB),
+        "line_item_usage_amount": "2.5::DOUBLE",
+    }
+    volume = line | {"line_item_usage_type": "'USE1-Train:VolumeUsage.gp2'", "line_item_usage_amount": "5000.0::DOUBLE"}
+    unheard = line | {"line_item_usage_type": "'USE1-Train:ml.p9.48xlarge'", "line_item_resource_id": quoted(JOB + "-2")}
+    path = export(tmp_path, line, line, volume, unheard)
+    found = {(n[0], n[1], n[3]): n[2] for n in notes(path)}
+    assert "their 40.0 GPU-hours" in found["gpu_hours_left_out", "sagemaker", 1]
+    assert ("unknown_instance_type", "p9.48xlarge", 1) in found
+    assert collect(path, "name", "node_count", table="jobs", bedrock="") == [("big-run", 3), ("big-run-2", 3)]
+    assert not {n[0] for n in notes(path, sagemaker="")} & {"gpu_hours_left_out", "unknown_instance_type"}
+
+
+def test_an_instance_type_nobody_knows_has_unknown_gpus_and_is_said(tmp_path: Path) -> None:
+    path = export(tmp_path, {"product_instance_type": "'p9.48xlarge'"}, *pod_rows())
+    pods: dict[str, Any] = {"pods": ("ml-prod",)}
+    assert collect(path, "instance_type", "gpu_parts", table="nodes", **pods) == [("p9.48xlarge", None)]
+    assert ("unknown_instance_type", "p9.48xlarge", 1) in [(n[0], n[1], n[3]) for n in notes(path, **pods)]
+
+
+def test_a_model_of_the_marketplace_is_bedrock_by_its_product_attributes(tmp_path: Path) -> None:
+    line = {
+        "line_item_product_code": "'4aynn8m2xq'",
+        "bill_billing_entity": "'AWS Marketplace'",
+        "line_item_resource_id": "''",
+        "line_item_line_item_description": "'AWS Marketplace software usage|us-east-1|Input tokens'",
+    }
+    in_map = {"product": "MAP {'product_name': 'Model A (Amazon Bedrock Edition)'}"}
+    in_json = {"product": """'{"product_name": "Model A (Amazon Bedrock Edition)"}'"""}
+    for n, product in enumerate((in_map, in_json)):
+        path = export(tmp_path / str(n), line | product)
+        ((resource, service),) = collect(path, "resource_id", "service_name")
+        assert resource.startswith("bedrock:2026-10-02:222222222222:")
+        assert service == "Model A (Amazon Bedrock Edition)"
+
+
+def test_a_job_keeps_its_key_when_an_earlier_line_comes_later(tmp_path: Path) -> None:
+    line = {"line_item_product_code": "'AmazonBedrock'", "line_item_resource_id": "''"}
+    hours = {
+        "line_item_usage_start_date": "TIMESTAMP '2026-10-02 05:00:00'",
+        "line_item_usage_end_date": "TIMESTAMP '2026-10-02 06:00:00'",
+    }
+    late = export(tmp_path / "a", line | hours)
+    both = export(tmp_path / "b", line | hours, line)
+    keys_of = [collect(path, "job_key", "start_time < '2026-10-02 05:00:00Z'", table="jobs") for path in (late, both)]
+    assert [[early for _, early in rows] for rows in keys_of] == [[False], [True]]
+    assert keys_of[0][0][0] == keys_of[1][0][0]
+    pods = [
+        collect(path, "job_key", table=table, pods=("ml-prod",), bedrock="", sagemaker="")
+        for path in (export(tmp_path / "c", *pod_rows(hour=3)), export(tmp_path / "d", *pod_rows(hour=3), *pod_rows(hour=1)))
+        for table in ("jobs", "placements")
+    ]
+    assert len({row for rows in pods for row in rows}) == 1
 
 
 def test_use_of_bedrock_is_a_job_for_each_caller_model_and_day(tmp_path: Path) -> None:
@@ -1083,8 +1199,13 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.server
 def test_an_export_in_a_bucket_is_read_by_its_manifest(tmp_path: Path, bucket: Any) -> None:
     local = export(tmp_path, {}, FEE)
-    for file in (f for f in local.rglob("*") if f.is_file()):
-        bucket.put_object(Bucket="bucket", Key=f"prefix/export/{file.relative_to(local)}", Body=file.read_bytes())
+
+    def put(part: str) -> None:
+        for file in (f for f in (local / part).rglob("*") if f.is_file()):
+            bucket.put_object(Bucket="bucket", Key=f"prefix/export/{file.relative_to(local)}", Body=file.read_bytes())
+
+    put("data")
+    put("metadata")
     path = Location("s3://bucket/prefix/export")
     options: dict[str, Any] = {"s3": S3(endpoint_url=bucket.meta.endpoint_url)}
     name = "s3://bucket/prefix/export/data/BILLING_PERIOD=2026-10/cur-00001.snappy.parquet"
@@ -1094,11 +1215,24 @@ def test_an_export_in_a_bucket_is_read_by_its_manifest(tmp_path: Path, bucket: A
     ]
     first = keys(path, **options)
     assert keys(path, **options) == first
-    file = parquet(tmp_path / "new.parquet", {})
-    bucket.put_object(Bucket="bucket", Key=name.removeprefix("s3://bucket/"), Body=file.read_bytes())
+    export(tmp_path, {})
+    time.sleep(1.1)  # S3 keeps whole seconds
+    put("data")
+    with pytest.raises(SourceUnavailable, match=r"cur-00001.*newer than s3://.*Manifest.json.* half-written"):
+        collect(path, "1", **options)
+    put("metadata")
     assert keys(path, **options) != first
     assert sums(path, **options) == money(10, 10)
     bucket.delete_object(Bucket="bucket", Key=name.removeprefix("s3://bucket/"))
     bucket.put_object(Bucket="bucket", Key="prefix/export/data/BILLING_PERIOD=2026-10/x.parquet", Body=b"x")
     with pytest.raises(SourceUnavailable, match="half-written"):
         collect(path, "1", **options)
+
+
+@pytest.mark.server
+def test_one_zipped_file_in_a_bucket_is_a_bill(tmp_path: Path, bucket: Any) -> None:
+    with zipfile.ZipFile(tmp_path / "a.csv.zip", "w") as archive:
+        archive.writestr("a.csv", legacy_text({}))
+    bucket.put_object(Bucket="bucket", Key="bills/a.csv.zip", Body=(tmp_path / "a.csv.zip").read_bytes())
+    options: dict[str, Any] = {"s3": S3(endpoint_url=bucket.meta.endpoint_url)}
+    assert sums(Location("s3://bucket/bills/a.csv.zip"), **options) == money(10, 10)

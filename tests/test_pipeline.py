@@ -64,6 +64,16 @@ def nodes(*given: tuple[str, str], as_of: str) -> Delivery:
     return Delivery("nodes", sql(rows), {"cluster": "c"}, as_of=datetime.fromisoformat(as_of).replace(tzinfo=UTC))
 
 
+def spans(*given: tuple[str, str]) -> Delivery:
+    """Node n as resource i from day to day of October, as a bill tells it."""
+    rows = " UNION ALL ".join(
+        f"SELECT 'n' AS node, 'i' AS resource_id, 161280 AS gpu_parts, TIMESTAMPTZ '2026-{start} 00:00:00Z' AS start_time, "
+        f"TIMESTAMPTZ '2026-{end} 00:00:00Z' AS end_time, 'bill' AS origin_file, 1 AS origin_row"
+        for start, end in given
+    )
+    return Delivery("nodes", sql(rows), {"cluster": "c"}, as_of=datetime(2026, 11, 1, tzinfo=UTC))
+
+
 SPANS = (
     "SELECT node, resource_id, strftime(timezone('UTC', start_time), '%m-%d'), strftime(timezone('UTC', end_time), '%m-%d') "
     "FROM nodes ORDER BY node, start_time NULLS FIRST"
@@ -264,6 +274,22 @@ def test_a_bill_whose_key_did_not_change_is_not_read_again_and_counts_as_deliver
     assert seen == [(5, [("one",)], (1, 5)), (5, [("one",)], (1, 5)), (7, [("two",)], (1, 7))]
 
 
+def test_a_source_that_fails_keeps_what_was_found_in_the_bill_that_stays(tmp_path: Path) -> None:
+    def bill(window: Window) -> Iterator[Delivery]:
+        notes = [("unknown_column", "x", "left out", 1)]
+        yield Delivery("charges", lambda: sql(CHARGE.format(cost=5)), {"billing_period": "2026-10"}, notes=notes, key="one")
+
+    def away(window: Window) -> Iterator[Delivery]:
+        raise SourceUnavailable("no answer")
+
+    told = []
+    for words in (bill, away, bill):
+        config = configured(tmp_path, ("bill", words))
+        collect(config)
+        told.append(read(config, "SELECT kind, subject FROM findings WHERE stage = 'collect.bill'", "findings"))
+    assert told == [[("unknown_column", "x")]] * 3
+
+
 def test_a_month_that_a_bill_is_silent_about_is_read_again_when_it_comes_back(tmp_path: Path) -> None:
     def bill(window: Window) -> Iterator[Delivery]:
         yield Delivery("charges", lambda: sql(CHARGE.format(cost=5)), {"billing_period": "2026-10"}, key="one")
@@ -283,3 +309,12 @@ def test_what_asking_costs_is_kept_with_the_word_about_the_source(tmp_path: Path
     config = configured(tmp_path, ("bill", bill))
     collect(config)
     assert read(config, "SELECT requests, own_cost_nanos FROM coverage", "coverage") == [(3, 30_000_000)]
+
+
+def test_a_node_that_a_restated_bill_has_for_longer_is_there_once(tmp_path: Path) -> None:
+    seen = []
+    for said in (spans(("10-05", "10-06")), spans(("10-03", "10-06")), spans(("10-03", "10-06"), ("10-09", "10-12"))):
+        config = configured(tmp_path, ("bill", lambda window, said=said: iter([said])))  # type: ignore[misc]
+        collect(config)
+        seen.append([row[2:] for row in read(config, SPANS, "nodes")])
+    assert seen == [[("10-05", "10-06")], [("10-03", "10-06")], [("10-03", "10-06"), ("10-09", "10-12")]]

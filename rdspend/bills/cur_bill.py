@@ -96,6 +96,7 @@ TEXTS = (
     "split_line_item_split_usage",
 )
 NUMBERS = ("line_item_usage_amount",)
+OF_PRODUCT = ("product_product_name", "product_vcpu")
 
 TAG_PREFIX = "resource_tags_"
 TAGS = "resource_tags"
@@ -107,6 +108,8 @@ OF_ITSELF = ("FargatePod", "FargateTask")
 
 ATTOS = 10**18
 
+# Where a fee may name the reservation that it is for.
+FEE_WORDS = f"concat_ws(' ', {RESOURCE}, capacity_reservation_capacity_reservation_arn, line_item_line_item_description)"
 RESERVATION_ID = r"\bcr-[0-9a-f]{8,}\b"
 
 
@@ -118,6 +121,7 @@ class LineType:
     effective: str
     frequency: str | None = None
     status: str | None = None
+    discount: bool = False
 
 
 @cache
@@ -138,16 +142,18 @@ def services() -> dict[str, tuple[str, str]]:
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """The tables of services and kinds of line, which the bill is joined to: cheaper than comparing words line by line."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE known_service (product_code VARCHAR, service_name VARCHAR, service_category VARCHAR)"
-    )
-    connection.executemany("INSERT INTO known_service VALUES (?, ?, ?)", [[code, *words] for code, words in services().items()])
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE known_type "
-        "(line_type VARCHAR, category VARCHAR, frequency VARCHAR, status VARCHAR, rule VARCHAR)"
-    )
-    types = [[name, t.category, t.frequency, t.status, t.effective] for name, t in line_types().items()]
-    connection.executemany("INSERT INTO known_type VALUES (?, ?, ?, ?, ?)", types)
+    known = [[code, *words] for code, words in services().items()]
+    fill(connection, "known_service (product_code VARCHAR, service_name VARCHAR, service_category VARCHAR)", known)
+    types = [[n, t.category, t.frequency, t.status, t.effective, str(t.discount)] for n, t in line_types().items()]
+    columns = "line_type VARCHAR, category VARCHAR, frequency VARCHAR, status VARCHAR, rule VARCHAR, discount BOOLEAN"
+    fill(connection, f"known_type ({columns})", types)
+
+
+def fill(connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence[str | None]]) -> None:
+    """A small table of text, in one statement."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table}")
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    connection.execute(f"INSERT INTO {table.partition(' ')[0]} VALUES {values}")
 
 
 @dataclass(frozen=True)
@@ -158,12 +164,14 @@ class Asked:
     checked   every line has to be of the month
     blocks    capacity blocks whose fee is not to count where it was billed
     bedrock   lines of Bedrock get an id of their own for each account, caller, resource, usage type and day
+    netted    lines that are no discount have net costs: a line of a discount without its own repeats what is in those
     """
 
     month: str
     checked: bool
     blocks: tuple[str, ...] = ()
     bedrock: bool = False
+    netted: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ class Part:
     def rows(self, counted: bool = True) -> str:
         """The columns as they stand in the file, by our names; empty text is null."""
         raw = [f"{self._text(c)} AS {c}" for c in TEXTS if self.has(c)]
-        raw += [f"CAST(NULL AS VARCHAR) AS {c}" for c in TEXTS if not self.has(c)]
+        raw += [f"{self._attribute(c)} AS {c}" for c in TEXTS if not self.has(c)]
         raw += [f"{self.columns[c][0]} AS {c}" for c in (*MONEY, *NUMBERS, PERIOD, START, END) if self.has(c)]
         raw.append(f"{self._tags()} AS {TAGS}")
         if self.files[0].is_parquet:
@@ -232,6 +240,15 @@ class Part:
         if kind != "VARCHAR":
             return f"CAST({name} AS VARCHAR)"
         return f"nullif({name}, '')" if self.files[0].is_parquet else name
+
+    def _attribute(self, column: str) -> str:
+        """A column of the legacy report that CUR 2.0 has in its map of product attributes."""
+        if column not in OF_PRODUCT or not self.has("product"):
+            return "CAST(NULL AS VARCHAR)"
+        (name, kind), key = self.columns["product"], literal(column.removeprefix("product_"))
+        if kind.startswith("MAP"):
+            return f"nullif(CAST(map_extract({name}, {key})[1] AS VARCHAR), '')"
+        return f"nullif(json_extract_string(TRY_CAST({name} AS JSON), {key}), '')"
 
     def _tags(self) -> str:
         if self.has(TAGS):
@@ -251,7 +268,7 @@ class Part:
             for prefix, expression in decimal_parts(column, self.kind(column)).items():
                 added.append(f"{self._guarded(column, expression)} AS {prefix}_{column}")
         rows = f"({self.rows(counted)}) AS line LEFT JOIN known_type ON line.{TYPE} = known_type.line_type"
-        return f"SELECT line.*, category, frequency, status, rule, {', '.join(added)} FROM {rows}"
+        return f"SELECT line.*, category, frequency, status, rule, discount, {', '.join(added)} FROM {rows}"
 
     def _guarded(self, column: str, expression: str) -> str:
         rule = MONEY[column]
@@ -269,18 +286,25 @@ class Part:
         return f"CASE WHEN {absent} THEN NULL ELSE COALESCE({nanos_of(column, kind)}, {refused}) END"
 
     def _rest(self, column: str) -> str:
-        """What rounding takes from a column, in whole attos (1e-18); null where it is empty."""
+        """What rounding takes from a column, in whole attos (1e-18); null where it is empty. Its nanos are in `whole_NAME`."""
         kind = self.kind(column)
-        whole = f"CAST({self._nanos(column)} AS DECIMAL(28, 0)) * 0.000000001"
-        rest = f"CAST(({exact_of(column, kind)} - {whole}) * {ATTOS} AS BIGINT)"
+        whole = f"whole_{column}"
+        rest = f"CAST(({exact_of(column, kind)} - CAST({whole} AS DECIMAL(28, 0)) * 0.000000001) * {ATTOS} AS BIGINT)"
         if kind == "DOUBLE":
-            return rest_of_double(column, self._nanos(column), rest)
+            return rest_of_double(column, whole, rest)
         absent = f"nullif({column}, '')" if kind == "VARCHAR" else column
         return f"CASE WHEN {absent} IS NULL THEN NULL WHEN {may_round(column, kind)} THEN {rest} ELSE 0 END"
 
-    def billed(self, one: Callable[[str], str]) -> str:
-        """The net twin where the bill has it: what is paid after discounts."""
-        return f"COALESCE({', '.join(one(c) for c in (NET, BILLED) if self.has(c))})"
+    def billed(self, one: Callable[[str], str], asked: Asked) -> str:
+        """The net twin where the bill has it: what is paid after discounts, which lines of discounts then repeat."""
+        taken_off = ["CASE WHEN discount THEN 0 END"] if asked.netted else []
+        return f"COALESCE({', '.join([*(one(c) for c in [NET] if self.has(c)), *taken_off, one(BILLED)])})"
+
+    def _net(self) -> str:
+        """The net cost as it stands there; null where there is none."""
+        if not self.has(NET):
+            return "NULL"
+        return f"nullif({NET}, '')" if self.kind(NET) == "VARCHAR" else NET
 
     def effective(self, one: Callable[[str], str], billed: str, asked: Asked, refused: str | None) -> str:
         """The amortised cost, by the table of line types. `one` makes an expression of a column of money.
@@ -339,7 +363,9 @@ class Part:
         chosen = [f"NOT {repeats()}"]
         chosen += [] if asked.checked else [of_month(asked.month)]
         words = ", ".join(f"{sql} AS {name}" for name, sql in added.items())
-        billed = f"SELECT *, {self.billed(self._nanos)} AS billed_nanos FROM ({self.parsed()}) WHERE {' AND '.join(chosen)}"
+        billed = (
+            f"SELECT *, {self.billed(self._nanos, asked)} AS billed_nanos FROM ({self.parsed()}) WHERE {' AND '.join(chosen)}"
+        )
         return f"SELECT *, {words} FROM ({billed})"
 
     def _charge_columns(self, asked: Asked) -> dict[str, str]:
@@ -435,8 +461,7 @@ class Part:
 
     def summary(self, asked: Asked) -> str:
         """SELECT of a Group's fields."""
-        words = f"COALESCE({RESOURCE}, '') || ' ' || COALESCE(line_item_line_item_description, '')"
-        named = f"regexp_extract({words}, '{RESERVATION_ID}')"
+        named = f"nullif(regexp_extract({FEE_WORDS}, '{RESERVATION_ID}'), '')"
         reserved = f"CASE WHEN {TYPE} = 'Fee' AND reservation_reservation_a_r_n IS NULL THEN {named} END"
         missing = [
             f"(rule = {literal(rule)} AND COALESCE({', '.join((*(c for c in pair if self.has(c)), 'NULL'))}) IS NULL)"
@@ -444,15 +469,18 @@ class Part:
         ]
         where = "" if asked.checked else f"WHERE {of_month(asked.month)}"
         effective = self.effective(self._rest, "billed_rest", asked, None)
+        wholes = ", ".join(f"{self._guarded(c, self._nanos(c))} AS whole_{c}" for c in MONEY if self.has(c) and c != LIST)
         return f"""
-            SELECT origin_file, {TYPE}, line_item_product_code, split, {CURRENCY}, reserved,
+            SELECT origin_file, {TYPE}, line_item_product_code, split, {CURRENCY}, reserved, net,
                    count(*), count(*) FILTER (no_effective), COALESCE(sum(billed_rest), 0), COALESCE(sum(effective_rest), 0),
-                   count(*) FILTER (billed_rest <> 0 OR effective_rest <> 0)
+                   count(*) FILTER (billed_rest <> 0 OR effective_rest <> 0), COALESCE(sum(taken_off), 0)
             FROM (
                 SELECT origin_file, {TYPE}, line_item_product_code, {CURRENCY}, {repeats()} AS split, {reserved} AS reserved,
+                       {self._net()} IS NOT NULL AS net, CASE WHEN discount THEN whole_{BILLED} END AS taken_off,
                        {" OR ".join(missing)} AS no_effective,
                        billed_rest, {effective} AS effective_rest
-                FROM (SELECT *, {self.billed(self._rest)} AS billed_rest FROM ({self.parsed(counted=False)}) {where})
+                FROM (SELECT *, {self.billed(self._rest, asked)} AS billed_rest
+                      FROM (SELECT *, {wholes} FROM ({self.parsed(counted=False)}) {where}))
             )
             GROUP BY ALL"""
 
@@ -467,11 +495,17 @@ class Group:
     split: bool
     currency: str | None
     reservation: str | None
+    net: bool
     rows: int
     no_effective: int
     billed_rest: int
     effective_rest: int
     rounded: int
+    taken_off: int
+
+    @property
+    def discount(self) -> bool:
+        return self.line_type in line_types() and line_types()[self.line_type].discount
 
 
 def nanos_of_double(column: str, refused: str) -> str:
@@ -527,10 +561,9 @@ def repeats() -> str:
 
 
 def block_of(blocks: Sequence[str]) -> str:
-    """The capacity block that a fee names in its resource or description; null where none."""
-    words = f"(COALESCE({RESOURCE}, '') || ' ' || COALESCE(line_item_line_item_description, ''))"
+    """The capacity block that a fee names in its resource, reservation or description; null where none."""
     whens = " ".join(
-        f"WHEN regexp_matches({words}, {literal(f'{re.escape(b)}($|[^0-9A-Za-z])')}) THEN {literal(b)}" for b in blocks
+        f"WHEN regexp_matches({FEE_WORDS}, {literal(f'{re.escape(b)}($|[^0-9A-Za-z])')}) THEN {literal(b)}" for b in blocks
     )
     return f"CASE WHEN {TYPE} = 'Fee' THEN CASE {whens} END END"
 
@@ -554,11 +587,16 @@ def bedrock_id() -> str:
 
 @dataclass
 class Bill:
-    """The files of one month, grouped by their columns. `products` are known once they were summed up."""
+    """The files of one month, grouped by their columns. What summing up shows:
+
+    products  codes of products
+    netted    lines that are no discount have net costs
+    """
 
     connection: duckdb.DuckDBPyConnection
     parts: tuple[Part, ...]
     products: set[str] | None = None
+    netted: bool = False
 
     @classmethod
     def open(cls, connection: duckdb.DuckDBPyConnection, files: Sequence[File]) -> Bill:
@@ -588,6 +626,7 @@ class Bill:
             with sound(part.files[0]):
                 found += [Group(*row) for row in self.connection.execute(part.summary(asked)).fetchall()]
         self.products = {g.product for g in found if g.product}
+        self.netted = any(g.net and not g.discount for g in found)
         return found
 
     @property
@@ -667,6 +706,7 @@ def line_notes(groups: Sequence[Group], blocks: Iterable[str]) -> list[tuple[str
         notes.append(
             ("no_effective_cost", "charges", "covered usage without an effective cost: what is billed counts", lacking)
         )
+    notes += _discount_notes(groups)
     known = set(blocks)
     for name in sorted({g.reservation for g in groups if g.reservation and g.reservation not in known}):
         detail = (
@@ -677,14 +717,34 @@ def line_notes(groups: Sequence[Group], blocks: Iterable[str]) -> list[tuple[str
     return notes + _rounding_notes(groups)
 
 
+def _discount_notes(groups: Sequence[Group]) -> list[tuple[str, str, str, int]]:
+    """Lines of discounts beside net costs, in which AWS has taken the same discount off already."""
+    notes = []
+    lines = [g for g in groups if g.discount and not g.split] if any(g.net and not g.discount for g in groups) else []
+    for name, currency in sorted({(g.line_type or "", g.currency or "") for g in lines}):
+        for net, detail in (
+            (False, "they repeat what the net costs of other lines have taken off: left out of the money"),
+            (
+                True,
+                "they have net costs of their own beside those of other lines, which count: compare the month with its invoice",
+            ),
+        ):
+            some = [g for g in lines if (g.line_type, g.currency or "", g.net) == (name, currency, net)]
+            amount = f"{Decimal(sum(g.taken_off for g in some)).scaleb(-9):f} {currency}"
+            if some:
+                notes.append(("discount_beside_net", name, f"{detail} ({amount} unblended)", sum(g.rows for g in some)))
+    return notes
+
+
 def _units(attos: int) -> str:
     return f"{Decimal(int(attos)).scaleb(-18):f}"
 
 
 def _rounding_notes(groups: Sequence[Group]) -> list[tuple[str, str, str, int]]:
     found: dict[tuple[str, str], list[Group]] = {}
+    netted = any(g.net and not g.discount for g in groups)
     for group in groups:
-        if group.rounded and not group.split:
+        if group.rounded and not group.split and not (netted and group.discount and not group.net):
             found.setdefault((group.file, group.currency or ""), []).append(group)
     return [
         (

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from rdspend.bills.cur_bill import nothing
 from rdspend.bills.cur_export import shifted
 from rdspend.border import literal
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
@@ -23,6 +24,9 @@ from rdspend.schema import CHARGES
 
 # A block is paid when it is bought, at most so many months before it starts.
 MONTHS_AHEAD = 3
+
+# More than a window has hours: every part of every fee has a row number of its own.
+MOST_HOURS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,12 @@ def _instant(text: str) -> datetime:
 
 
 def start_fees(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("DROP TABLE IF EXISTS block_fee")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE block_fee AS {nothing()}")
 
 
 def keep_fees(connection: duckdb.DuckDBPyConnection, select: str) -> None:
     """Add fees to those found so far: a SELECT of charges, of lines that are fees of blocks."""
-    there = connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'block_fee'").fetchall()
-    verb = "INSERT INTO block_fee" if there[0][0] else "CREATE TEMP TABLE block_fee AS"
-    connection.execute(f"{verb} {select}")
+    connection.execute(f"INSERT INTO block_fee {select}")
 
 
 def fees(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -107,7 +109,7 @@ def hours(month: str, blocks: Iterable[CapacityBlock]) -> str:
     changed = {
         "billing_period": literal(month),
         "origin_file": "origin_file || '#' || resource_id",
-        "origin_row": "origin_row * 10000 + hour_number",
+        "origin_row": f"origin_row * {MOST_HOURS} + hour_number",
         "billed_cost_nanos": "CAST(0 AS BIGINT)",
         "effective_cost_nanos": f"CAST({upto.format('hour_end')} - {upto.format('hour_start')} AS BIGINT)",
         "list_cost_nanos": "CAST(NULL AS BIGINT)",

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rdspend.bills.files import SUFFIXES, File, find, readable
 from rdspend.bills.store import Store
@@ -41,7 +41,9 @@ TIME_FOLDER = re.compile(r"\d{4}-?\d{2}-?\d{2}T")
 
 
 class Place(Protocol):
-    """Where an export lies."""
+    """Where an export lies. `in_order`: its times are those at which AWS wrote the files, not those of a copy."""
+
+    in_order: ClassVar[bool]
 
     def names(self) -> list[str]:
         """All files, each by its full name."""
@@ -51,6 +53,10 @@ class Place(Protocol):
 
     def mark(self, name: str) -> str:
         """Size and what else tells one content from another, without reading it."""
+        ...
+
+    def modified(self, name: str) -> float:
+        """When it was written, in epoch seconds."""
         ...
 
     def fetch(self, names: Sequence[str]) -> list[File]: ...
@@ -63,6 +69,8 @@ class Folder:
     path: str
     scratch: Path
 
+    in_order: ClassVar[bool] = False
+
     def names(self) -> list[str]:
         return find(self.path)
 
@@ -73,6 +81,10 @@ class Folder:
         with readable(name):
             stat = Path(name).stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+    def modified(self, name: str) -> float:
+        with readable(name):
+            return Path(name).stat().st_mtime
 
     def fetch(self, names: Sequence[str]) -> list[File]:
         return [unzipped(File(name, Path(name)), self.scratch) for name in names]
@@ -86,6 +98,9 @@ class Bucket:
     key: str
     scratch: Path
     fetched: dict[str, Path] = field(default_factory=dict)
+    looked_at: dict[str, tuple[int, str, float]] = field(default_factory=dict)
+
+    in_order: ClassVar[bool] = True
 
     def names(self) -> list[str]:
         return [f"s3://{self.store.bucket}/{key}" for key in self.store.find(self.key)]
@@ -97,8 +112,17 @@ class Bucket:
         return self.store.read(self._key(name))
 
     def mark(self, name: str) -> str:
-        size, etag = self.store.stat(self._key(name))
+        size, etag, _ = self._look(name)
         return f"{size}:{etag}"
+
+    def modified(self, name: str) -> float:
+        return self._look(name)[2]
+
+    def _look(self, name: str) -> tuple[int, str, float]:
+        """What an object is; asked once."""
+        if name not in self.looked_at:
+            self.looked_at[name] = self.store.stat(self._key(name))
+        return self.looked_at[name]
 
     def fetch(self, names: Sequence[str]) -> list[File]:
         folder = self.scratch / "s3"
@@ -221,12 +245,14 @@ class Period:
     """The files of one month. `manifest` is None where there is none; then they may hold other months too.
 
     strays  files in the folder of the month that no manifest names
+    newer   files that are newer than the manifest that names them
     """
 
     month: str
     files: tuple[str, ...]
     manifest: Manifest | None
     strays: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -298,7 +324,21 @@ class Export:
         files = tuple(self._find(key, manifest) for key in manifest.files)
         refuse_two_formats(files, month)
         named = {name for other in manifests for key in other.files for name in self._alike(key, other)}
-        return Period(month, files, manifest, tuple(n for n in in_folder if n not in named))
+        return Period(month, files, manifest, tuple(n for n in in_folder if n not in named), self._newer(files, manifest))
+
+    def _newer(self, files: Sequence[str], manifest: Manifest) -> tuple[str, ...]:
+        """Files newer than their manifest. AWS overwrites a month's files, then its manifest: between the two they don't match.
+
+        In a folder the times may be those of a copy, so there it is only said.
+        """
+        written = self.place.modified(manifest.name)
+        newer = tuple(name for name in files if self.place.modified(name) > written)
+        if newer and self.place.in_order:
+            raise SourceUnavailable(
+                f"{newer[0]}: newer than {manifest.name}, which names it: a delivery half-written; ask again later. Where the "
+                "export is a copy of your own, copy its manifests last"
+            )
+        return newer
 
     def _as_it_lies(self, month: str) -> Period:
         files = tuple(n for n in self.bills if month_of(n) in (None, month))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import duckdb
 
 from rdspend.bills.column import tags_of
-from rdspend.bills.cur_bill import DATA, END, PARENT, RESOURCE, START, TAGS, Bill, bedrock, bedrock_id, of_month, repeats
+from rdspend.bills.cur_bill import DATA, END, PARENT, RESOURCE, START, TAGS, Bill, bedrock, bedrock_id, fill, of_month, repeats
 from rdspend.bills.files import sound
 from rdspend.border import end_day, job_key, literal
 from rdspend.schema import GPU_PARTS
@@ -28,18 +28,25 @@ ACCELERATED = r"^(p|g|gr|trn|inf|dl)\d"
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """The table of instance types with accelerators."""
     with (DATA / "accelerators.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [list(row.values()) for row in csv.DictReader(stream)]
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE accelerator (instance_type VARCHAR, gpus INTEGER, gpu_type VARCHAR, vcpus INTEGER, "
-        "memory_gib DECIMAL(9, 1))"
-    )
-    connection.executemany("INSERT INTO accelerator VALUES (?, ?, ?, ?, ?)", rows)
+        rows = [[value or None for value in row.values()] for row in csv.DictReader(stream)]
+    columns = "instance_type VARCHAR, gpus INTEGER, gpu_type VARCHAR, vcpus INTEGER, memory_gib DECIMAL(9, 1)"
+    fill(connection, f"accelerator ({columns})", rows)
+
+
+NONE = "false"
+
+LINE = (
+    "month VARCHAR, origin_file VARCHAR, origin_row BIGINT, s TIMESTAMPTZ, e TIMESTAMPTZ, account VARCHAR, "
+    "tags MAP(VARCHAR, VARCHAR), amount DECIMAL(28, 9), us BIGINT"
+)
+TYPES = {"used": "DECIMAL(28, 9)", "vcpus": "BIGINT"}
 
 
 def _lines(bill: Bill, month: str, checked: bool, table: str, columns: dict[str, str], where: str) -> None:
     """Add the lines of one month to a table of what jobs are made of."""
-    there = bill.connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [table]).fetchall()[0][0]
-    for part in bill.parts:
+    own = ", ".join(f"{name} {TYPES.get(name, 'VARCHAR')}" for name in columns)
+    bill.connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} ({LINE}, {own})")
+    for part in bill.parts if where != NONE else ():
         tags = tags_of(TAGS, part.kind(TAGS)) if part.has(TAGS) else TAGS
         words = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
         chosen = where if checked else f"{where} AND {of_month(month)}"
@@ -52,19 +59,22 @@ def _lines(bill: Bill, month: str, checked: bool, table: str, columns: dict[str,
                 {words}
             FROM ({part.parsed()}) WHERE {chosen}"""
         with sound(part.files[0]):
-            bill.connection.execute(f"INSERT INTO {table} {select}" if there else f"CREATE TEMP TABLE {table} AS {select}")
-        there = 1
+            bill.connection.execute(f"INSERT INTO {table} {select}")
+
+
+# The month whose bill a run is from. Its key has the month, not its first line: a line that comes later may be earlier.
+BEGIN = "strptime(month || '-01 +0000', '%Y-%m-%d %z')"
 
 
 def _clipped(end: str) -> str:
     """A run ends in the month whose bill it is from."""
-    return f"least({end}, strptime(month || '-01 +0000', '%Y-%m-%d %z') + INTERVAL 1 month - INTERVAL 1 second)"
+    return f"least({end}, {BEGIN} + INTERVAL 1 month - INTERVAL 1 second)"
 
 
 def _jobs(cluster: str, job_id: str, grouped: str, columns: dict[str, str]) -> str:
     """SELECT of jobs over groups that have month, first, last, file, row and what the columns name."""
     fixed = {
-        "job_key": job_key(literal(cluster), job_id, "first"),
+        "job_key": job_key(literal(cluster), job_id, BEGIN),
         "cluster": literal(cluster),
         "end_day": end_day(_clipped("last")),
         "origin_file": "file",
@@ -100,14 +110,15 @@ def add_sagemaker(bill: Bill, month: str, checked: bool) -> None:
         "instance_type": r"regexp_extract(line_item_usage_type, 'ml\.([^:]+)$', 1)",
     }
     none = bill.products is not None and "AmazonSageMaker" not in bill.products
-    _lines(bill, month, checked, "sagemaker_line", columns, "false" if none else SAGEMAKER)
+    _lines(bill, month, checked, "sagemaker_line", columns, NONE if none else SAGEMAKER)
 
 
 def sagemaker_jobs(cluster: str) -> str:
     """SELECT of jobs: one for each job ARN and month. GPUs: those of the instances that its busiest line is for."""
     grouped = f"""
         SELECT {GROUPED}, arn, arg_max(line.instance_type, COALESCE(gpus, 0)) AS instance_type,
-            max(greatest(1, ceil(COALESCE(amount, 1) * 3600000000 / greatest(us, 1)))) AS instances,
+            COALESCE(max(ceil(amount * 3600000000 / greatest(us, 1))) FILTER (line.instance_type <> '' AND amount > 0), 1)
+                AS instances,
             max(COALESCE(gpus, 0)) AS gpus, arg_max(gpu_type, COALESCE(gpus, 0)) AS gpu_type
         FROM sagemaker_line AS line LEFT JOIN accelerator ON accelerator.instance_type = line.instance_type
         GROUP BY month, arn"""
@@ -124,6 +135,29 @@ def sagemaker_jobs(cluster: str) -> str:
         "node_count": "CAST(instances AS BIGINT)",
     }
     return _jobs(cluster, "COALESCE(account, '') || '/' || regexp_extract(arn, '[^:]+$')", grouped, columns)
+
+
+def sagemaker_notes(connection: duckdb.DuckDBPyConnection, month: str) -> list[tuple[str, str, str, int]]:
+    """What the report can't show of the jobs of a month."""
+    jobs, hours = connection.execute(
+        "SELECT count(DISTINCT arn), CAST(CAST(sum(amount * gpus) AS DECIMAL(28, 1)) AS VARCHAR) "
+        "FROM sagemaker_line AS line JOIN accelerator ON accelerator.instance_type = line.instance_type WHERE month = ?",
+        [month],
+    ).fetchall()[0]
+    detail = f"the bill says which hours were paid, not when a job ran: their {hours} GPU-hours are in no figure of GPU time"
+    return [("gpu_hours_left_out", "sagemaker", detail, jobs)] if jobs else []
+
+
+def unknown_types(connection: duckdb.DuckDBPyConnection, table: str, month: str) -> list[tuple[str, str, str, int]]:
+    """Types of instances with accelerators of which it is not known how many; rows: lines of the bill."""
+    found = connection.execute(
+        f"SELECT line.instance_type, count(*) FROM {table} AS line LEFT JOIN accelerator "
+        "ON accelerator.instance_type = line.instance_type WHERE month = ? AND accelerator.instance_type IS NULL "
+        f"AND regexp_matches(line.instance_type, '{ACCELERATED}') GROUP BY ALL ORDER BY ALL",
+        [month],
+    ).fetchall()
+    detail = "how many accelerators it has is not known to rdspend: GPUs of its nodes are unknown, of its jobs 0"
+    return [("unknown_instance_type", name, detail, rows) for name, rows in found]
 
 
 def add_bedrock(bill: Bill, month: str, checked: bool) -> None:
@@ -248,7 +282,7 @@ def pod_placements(cluster: str) -> str:
             SELECT uid, month, min(s) AS first, max(e) AS last FROM pod_line WHERE cluster = {literal(cluster)}
             GROUP BY uid, month
         )
-        SELECT {job_key(literal(cluster), "uid", "any_value(first)")} AS job_key, {literal(cluster)} AS cluster,
+        SELECT {job_key(literal(cluster), "uid", BEGIN)} AS job_key, {literal(cluster)} AS cluster,
             {end_day(_clipped("any_value(last)"))} AS end_day, node, min(s) AS start_time, max(e) AS end_time,
             any_value(gpu_parts) AS gpu_parts, any_value(cpus) AS cpus, any_value(memory_mib) AS memory_mib
         FROM numbered JOIN job USING (uid, month)

@@ -7,6 +7,8 @@ A dialect is a data file, in TOML:
     utc = true                                  # times without a zone are UTC, as the provider says
     each = "credits"                            # a list: a line becomes one line and one more for each of its entries,
                                                 # number `rdspend_n`, and 0 for the line itself
+    bill = "Azure"                              # whose bill it is a form of: a month of an account is read in one form
+    account = "{x_BillingProfileId}"            # SQL of what names the account in every form; else BillingAccountId
     tags = "from_json(tags, ...)"               # SQL of the pairs of key and value in the text of Tags, where it is no object
     [renamed]                                   # column of FOCUS = column as written
     RegionId = "Region"
@@ -14,6 +16,8 @@ A dialect is a data file, in TOML:
     InvoiceId = "COALESCE({InvoiceId?}, {x_InvoiceId})"
     [lists]                                     # the same, only where the column of that name is a list
     [absent]                                    # the same, only where there is no column of that name
+    [views]                                     # SQL of lines that each have all usage of a month: one of them is read
+    location = "{x_ClusterId?} <> ''"
     [leaves]                                    # columns that are known, and have no place
     columns = ["oci_CostOverage"]
     [json]                                      # types of columns in a JSON file; others are text
@@ -48,6 +52,8 @@ class Dialect:
     told_by: Sequence[str] = ()
     utc: bool = False
     each: str = ""
+    bill: str = ""
+    account: str = ""
     tags: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
     worked_out: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +62,7 @@ class Dialect:
     leaves: Sequence[str] = ()
     json: Mapping[str, str] = field(default_factory=dict)
     pair: Mapping[str, str] = field(default_factory=dict)
+    views: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Dialect:
@@ -68,7 +75,7 @@ class Dialect:
     def retyped(self, layout: Layout) -> Layout:
         """A layout of a JSON file, with the types that its columns have in this dialect."""
         types = {name.lower(): kind for name, kind in self.json.items()}
-        return Layout(tuple((w, n, types.get(w.lower(), k)) for w, n, k in layout.columns), layout.lines)
+        return replace(layout, columns=tuple((w, n, types.get(w.lower(), k)) for w, n, k in layout.columns))
 
     def sql(self, text: str, layout: Layout) -> tuple[str, tuple[str, ...]] | None:
         """SQL with the columns of a file in it, and what they are called there; None where one it needs is missing."""

@@ -42,6 +42,11 @@ class File:
         return self.name.lower().endswith(JSON_SUFFIXES)
 
     @property
+    def suffix(self) -> str:
+        """Its type: a bill that comes in several files comes in files of one."""
+        return next((s for s in (*SUFFIXES, *JSON_SUFFIXES) if self.name.lower().endswith(s)), "")
+
+    @property
     def is_gzip(self) -> bool:
         return self.name.lower().endswith(".gz")
 

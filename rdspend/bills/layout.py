@@ -17,10 +17,15 @@ from rdspend.errors import BadRecord
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of a file, each as written, as named in SQL, and its type; and the lines of a text file."""
+    """The columns of a file, each as written, as named in SQL, and its type; and the lines of a text file.
+
+    `is_paged`: a JSON file of pages as an API gives them, lines in `data`; `next_page`: where its last page says there is more.
+    """
 
     columns: tuple[tuple[str, str, str], ...]
     lines: int = 0
+    is_paged: bool = False
+    next_page: str | None = None
 
     def find(self, focus: str) -> tuple[str, str] | None:
         return next(((name, kind) for written, name, kind in self.columns if written.lower() == focus.lower()), None)
@@ -86,16 +91,31 @@ def inspect_json(connection: duckdb.DuckDBPyConnection, file: File) -> Layout:
     """All keys of all objects, one a line or in one list. Every column is text until somebody says its type."""
     with sound(file), whole_gzip(file):
         objects = f"read_json_objects({plain(file.local)}, {_json_options(file)})"
-        rows = connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects} ORDER BY key").fetchall()
         found = connection.execute(
-            f"SELECT count(*), count(*) FILTER (WHERE json_type(json) <> 'OBJECT') FROM {objects}"
+            "SELECT bool_and(COALESCE(json_type(json, '$.data') = 'ARRAY', false)), "
+            f"count(*) FILTER (WHERE json_type(json) <> 'OBJECT') FROM {objects}"
         ).fetchall()
+        is_paged, next_page = bool(found[0][0]), None
+        if is_paged:
+            numbered = f"SELECT json, row_number() OVER () AS page FROM {objects}"
+            token = "NULLIF(json_extract_string(json, '$.next_page_token'), '')"
+            next_page = connection.execute(f"SELECT {token} FROM ({numbered}) ORDER BY page DESC LIMIT 1").fetchall()[0][0]
+            objects = f"(SELECT unnest(CAST(json -> '$.data' AS JSON[])) AS json FROM {objects})"
+            found = connection.execute(
+                f"SELECT true, count(*) FILTER (WHERE json_type(json) <> 'OBJECT') FROM {objects}"
+            ).fetchall()
+        rows = connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM {objects} ORDER BY key").fetchall()
     if found[0][1]:
         raise BadRecord("found something that is no object, expected a list of objects, or one object a line", file.name)
-    return Layout(tuple((name, identifier(name), "VARCHAR") for (name,) in rows))
+    columns = tuple((name, identifier(name), "VARCHAR") for (name,) in rows)
+    return Layout(columns, is_paged=is_paged, next_page=next_page)
 
 
 def read_json(file: File, layout: Layout) -> str:
+    if layout.is_paged:
+        data = "STRUCT(" + ", ".join(f"{name} {kind}" for _, name, kind in layout.columns) + ")[]"
+        read = f"read_json({plain(file.local)}, {_json_options(file)}, columns = {{'data': {literal(data)}}})"
+        return f"(SELECT unnest(data, max_depth := 2) FROM {read})"
     columns = ", ".join(f"{literal(written)}: {literal(kind)}" for written, _, kind in layout.columns)
     return f"read_json({plain(file.local)}, {_json_options(file)}, columns = {{{columns}}})"
 

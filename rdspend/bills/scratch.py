@@ -14,10 +14,13 @@ from pathlib import Path
 # A folder so young may have an owner that has not locked it yet.
 YOUNG_SECONDS = 60
 
+# Only a folder with this file in it is swept: others may give theirs such a name too.
+MARK = ".rdspend-scratch"
+
 
 @contextmanager
 def scratch(source: str) -> Iterator[Path]:
-    """An empty folder, gone afterwards. Its owner holds a lock on it, which the system lifts when the process dies."""
+    """A folder with nothing but MARK in it, gone afterwards. Its owner's lock on it ends with the process."""
     prefix = f"rdspend-{source}-"
     _sweep(prefix)
     with tempfile.TemporaryDirectory(prefix=prefix) as folder:
@@ -25,6 +28,7 @@ def scratch(source: str) -> Iterator[Path]:
         try:
             with suppress(OSError):  # a file system without locks: nothing is swept there either
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (Path(folder) / MARK).touch()
             yield Path(folder)
         finally:
             os.close(descriptor)
@@ -37,9 +41,10 @@ def _sweep(prefix: str) -> None:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Raises OSError where it is another user's, a link, or locked by its owner, who lives."""
+    """Raises OSError where it is another user's, a link, not marked, or locked by its owner, who lives."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
+        os.stat(MARK, dir_fd=descriptor, follow_symlinks=False)
         state = os.fstat(descriptor)
         if state.st_uid == os.geteuid() and time.time() - state.st_mtime > YOUNG_SECONDS:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -143,12 +143,13 @@ def split(address: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _Object:
-    """An object as it was when the reading began. `md5` is None where its etag is no MD5."""
+    """An object as it was when the reading began. `md5` is None where its etag is no MD5, `modified` is epoch seconds."""
 
     key: str
     size: int
     etag: str
     md5: str | None
+    modified: float
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         for start in range(0, self.size, RANGE_BYTES):
@@ -172,7 +173,7 @@ class Store:
 
     def find(self, key: str) -> list[str]:
         """Keys of the object, below the folder, or matching the glob."""
-        if key.lower().endswith((*SUFFIXES, *JSON_SUFFIXES)) and not glob.has_magic(key) and self._find(key):
+        if key.lower().endswith((*SUFFIXES, *JSON_SUFFIXES, ".zip")) and not glob.has_magic(key) and self._find(key):
             return [key]
         stem = re.split(r"[*?\[]", key)[0] if glob.has_magic(key) else key and key.rstrip("/") + "/"
         with self._answers(stem, "s3:ListBucket"):
@@ -180,10 +181,10 @@ class Store:
             keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return sorted(k for k in keys if not k.endswith("/") and (not glob.has_magic(key) or fnmatch.fnmatchcase(k, key)))
 
-    def stat(self, key: str) -> tuple[int, str]:
-        """Size and etag of an object."""
+    def stat(self, key: str) -> tuple[int, str, float]:
+        """Size and etag of an object, and when it was written, in epoch seconds."""
         now = self._look(key)
-        return now.size, now.etag.strip('"')
+        return now.size, now.etag.strip('"'), now.modified
 
     def read(self, key: str) -> bytes:
         """The bytes of a small object, such as a manifest."""
@@ -262,7 +263,7 @@ class Store:
         etag = answer["ETag"]
         encrypted = answer.get("SSECustomerAlgorithm") or str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
         is_md5 = re.fullmatch(r'"[0-9a-f]{32}"', etag) and not encrypted and not self.bucket.endswith("--x-s3")
-        return _Object(key, size, etag, etag.strip('"') if is_md5 else None)
+        return _Object(key, size, etag, etag.strip('"') if is_md5 else None, answer["LastModified"].timestamp())
 
     def _take_into(self, now: _Object, part: Path, start: int, end: int) -> bool:
         descriptor = os.open(part, os.O_WRONLY)

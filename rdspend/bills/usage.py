@@ -2,7 +2,7 @@
 
     [[price]]
     sku = "GPU-H100-SXM"                # SkuId of the line; or `instance_type`, in its SkuPriceDetails
-    unit = "GPU-Hours"                  # ConsumedUnit of the line
+    unit = "GPU-Hours"                  # ConsumedUnit of the line; PricingUnit where it has none
     price = 2.49                        # of one unit; exact, up to nine decimals
     currency = "USD"
     from = 2026-01-01                   # optional, like `to`: half open, for the start of the line's charge period
@@ -13,8 +13,9 @@
     amount = 48211.07
     currency = "USD"
 
-A line's cost is its ConsumedQuantity (exact to 12 decimals) times its price, and an estimate. Where there is an invoice of its
-month and currency, the lines are brought to it in proportion, to the nano: the largest remainders take what is over.
+A line's cost is its ConsumedQuantity, or its PricingQuantity where that is empty, times its price, and an estimate; quantities
+are exact to 12 decimals. A file whose costs are all 0 has none, and is priced too. Where there is an invoice of its month and
+currency, the lines are brought to it in proportion, to the nano: the largest remainders take what is over.
 """
 
 from __future__ import annotations
@@ -114,23 +115,44 @@ def _instant(instant: datetime | None) -> str:
     return f"CAST({literal(instant.isoformat() if instant else None)} AS TIMESTAMPTZ)"
 
 
-def priced(view: View, assume_utc: bool) -> View:
-    """A view whose lines without costs have the price of their usage; `rdspend_priced` is true there."""
-    quantity, kind = view.find("ConsumedQuantity") or ("CAST(NULL AS VARCHAR)", "VARCHAR")
+COSTS = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+
+
+def zeros(view: View) -> dict[str, str]:
+    """SQL by name: the line has a cost of 0 (`rdspend_zero`), or one that is something (`rdspend_cost`)."""
+    texts = [f"NULLIF(CAST({column[0]} AS VARCHAR), '')" for column in map(view.find, COSTS) if column]
+    zero = [f"COALESCE(TRY_CAST({text} AS DECIMAL(38, 18)) = 0, false)" for text in texts]
+    cost = [f"({text} IS NOT NULL AND NOT {is_zero})" for text, is_zero in zip(texts, zero, strict=True)]
+    return {"rdspend_zero": " OR ".join(zero) or "false", "rdspend_cost": " OR ".join(cost) or "false"}
+
+
+def priced(view: View, assume_utc: bool, is_zero: bool = False) -> View:
+    """A view whose lines without costs have the price of their usage; `rdspend_priced` is true there.
+
+    `is_zero`: every cost in the file is 0, which is no cost.
+    """
+    consumed, pricing = (
+        {part: f"NULLIF(CAST({(view.find(kind + part) or ('NULL',))[0]} AS VARCHAR), '')" for part in ("Quantity", "Unit")}
+        for kind in ("Consumed", "Pricing")
+    )
+    quantity = f"COALESCE({consumed['Quantity']}, {pricing['Quantity']})"
+    unit = f"CASE WHEN {consumed['Quantity']} IS NULL THEN {pricing['Unit']} ELSE {consumed['Unit']} END"
     details = view.find("SkuPriceDetails")
     keys = {
         "sku": (view.find("SkuId") or ("CAST(NULL AS VARCHAR)",))[0],
         "instance_type": f"json_extract_string(TRY_CAST({details[0]} AS JSON), '$.InstanceType')" if details else "NULL",
     }
-    unit = (view.find("ConsumedUnit") or ("CAST(NULL AS VARCHAR)",))[0]
     start, start_kind = view.find("ChargePeriodStart") or ("CAST(NULL AS VARCHAR)", "VARCHAR")
     at = time_of(start, start_kind, assume_utc)
     joins = "".join(_join(key, value, unit, at) for key, value in keys.items())
     price, currency = (f"COALESCE(rdspend_sku_{n}, rdspend_instance_type_{n})" for n in ("price", "currency"))
-    cost = f"CAST(CAST({exact_of(quantity, kind)} AS DECIMAL(29, 12)) * CAST({price} AS DECIMAL(19, 9)) AS DECIMAL(38, 18))"
-    given = {name: view.find(name) for name in ("BilledCost", "EffectiveCost")}
-    costs = {name: f"{exact_of(*column)}" if column else "NULL" for name, column in given.items()}
-    nothing = " AND ".join(f"NULLIF(CAST({column[0]} AS VARCHAR), '') IS NULL" for column in given.values() if column) or "true"
+    cost = (
+        f"CAST(CAST({exact_of(quantity, 'VARCHAR')} AS DECIMAL(29, 12)) * CAST({price} AS DECIMAL(19, 9)) AS DECIMAL(38, 18))"
+    )
+    written_costs = {name: view.find(name) for name in ("BilledCost", "EffectiveCost")}
+    costs = {name: f"{exact_of(*column)}" if column else "NULL" for name, column in written_costs.items()}
+    empty = [f"NULLIF(CAST({column[0]} AS VARCHAR), '') IS NULL" for column in written_costs.values() if column]
+    nothing = "true" if is_zero or not empty else " AND ".join(empty)
     written = view.find("BillingCurrency")
     money = f"CASE WHEN {nothing} THEN COALESCE({currency}, {written[0]}) ELSE {written[0]} END" if written else currency
     given_costs = {n.lower(): (f"CASE WHEN {nothing} THEN {cost} ELSE {c} END", "DECIMAL(38,18)") for n, c in costs.items()}
@@ -138,7 +160,7 @@ def priced(view: View, assume_utc: bool) -> View:
         view,
         columns={**view.columns, **given_costs, "billingcurrency": (money, "VARCHAR")},
         around=f"(SELECT * FROM {view.around} AS line{joins})",
-        passed={**view.passed, "rdspend_priced": nothing, "rdspend_price": price},
+        passed={**view.passed, "rdspend_priced": nothing, "rdspend_price": price, "rdspend_unit": unit},
     )
 
 
@@ -153,11 +175,16 @@ def _join(selector: str, value: str, unit: str, at: str) -> str:
 
 
 def brought_to(select: str, invoices: Sequence[Entry]) -> str:
-    """Estimated lines of a month brought to their invoices: billed, in proportion, exact."""
+    """Estimated lines of a month brought to their invoices: billed, in proportion, exact.
+
+    What is taken back is negative: shares are rounded down, not towards 0, so what is left over is never below 0.
+    """
     for entry in invoices:
         mine = f"(basis = 'estimated' AND billing_currency = {literal(entry['currency'])})"
         part = f"CAST(billed_cost_nanos AS HUGEINT) * {entry['amount']}"
-        cost = f"CAST({part} // whole AS BIGINT) + CASE WHEN place <= missing THEN 1 ELSE 0 END"
+        rest = f"({part} % whole + CASE WHEN {part} % whole < 0 THEN whole ELSE 0 END)"
+        down = f"({part} // whole - CASE WHEN {part} % whole < 0 THEN 1 ELSE 0 END)"
+        cost = f"CAST({down} AS BIGINT) + CASE WHEN place <= missing THEN 1 ELSE 0 END"
         select = f"""
             SELECT * EXCLUDE (mine, whole, missing, place) REPLACE (
                 CASE WHEN mine THEN {cost} ELSE billed_cost_nanos END AS billed_cost_nanos,
@@ -165,8 +192,8 @@ def brought_to(select: str, invoices: Sequence[Entry]) -> str:
                 CASE WHEN mine THEN {literal(entry["invoice"])} ELSE invoice_id END AS invoice_id,
                 CASE WHEN mine THEN 'billed' ELSE basis END AS basis)
             FROM (
-                SELECT *, {entry["amount"]} - sum({part} // whole) OVER (PARTITION BY mine) AS missing,
-                    row_number() OVER (PARTITION BY mine ORDER BY {part} % whole DESC, origin_file, origin_row) AS place
+                SELECT *, {entry["amount"]} - sum({down}) OVER (PARTITION BY mine) AS missing,
+                    row_number() OVER (PARTITION BY mine ORDER BY {rest} DESC, origin_file, origin_row) AS place
                 FROM (SELECT *, {mine} AS mine, sum(billed_cost_nanos) OVER (PARTITION BY {mine}) AS whole FROM ({select}))
             )"""
     return select

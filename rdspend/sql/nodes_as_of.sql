@@ -1,5 +1,5 @@
 -- A cluster's nodes as they are now, with their history. In: present_nodes (node), known_nodes (node x span). Out: nodes_as_of (node x span).
--- A node that is new in a cluster already known is there since the cluster was last seen. A record that is the same node, resource and capacity goes on; one that is no longer there, or is another resource now, ends as of now.
+-- A node that is new in a cluster already known is there since the cluster was last seen. A record that is the same node, resource and capacity goes on; one that is no longer there, or is another resource now, ends as of now; one that lies in a present one of the same resource is that.
 CREATE OR REPLACE TEMP TABLE nodes_as_of AS
 WITH present AS (
     SELECT p.* REPLACE (
@@ -23,6 +23,10 @@ past AS (
     WHERE NOT EXISTS (
         SELECT 1 FROM present AS p
         WHERE p.node = k.node AND p.start_time IS NOT DISTINCT FROM k.start_time AND p.resource_id IS NOT DISTINCT FROM k.resource_id
+    ) AND NOT EXISTS (
+        SELECT 1 FROM present AS p
+        WHERE p.node = k.node AND p.resource_id IS NOT DISTINCT FROM k.resource_id
+            AND p.start_time <= k.start_time AND k.end_time <= COALESCE(p.end_time, k.end_time)
     )
 )
 SELECT * FROM present
