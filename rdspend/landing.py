@@ -200,6 +200,8 @@ class Landing:
         """Nodes as they are now, with what the ledger knows of nodes that were there before."""
         snapshot = self.writer.snapshot()
         present = rows if "cluster" in rows.columns else rows.project(f"*, {literal(cluster)} AS cluster")
+        if "end_time" not in present.columns:
+            present = present.project("*, CAST(NULL AS TIMESTAMPTZ) AS end_time")
         self.engine.adopt("present_nodes", present)
         known = snapshot.select("nodes", lambda p: p["cluster"] == cluster)
         self.engine.execute(f"CREATE OR REPLACE TEMP VIEW known_nodes AS {known}")
