@@ -17,9 +17,13 @@ from typing import Any
 import msgspec
 
 from rdspend.border import literal
+from rdspend.closing import ClosingTable, draw_up, in_currency, refuse_other_sums
+from rdspend.closing import money as money
 from rdspend.config import Config, authority
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
+from rdspend.estimates import interval, known_errors
+from rdspend.exchange import convert
 from rdspend.ledger import Snapshot
 from rdspend.period import Period
 from rdspend.schema import (
@@ -60,11 +64,6 @@ def heading(config: Config) -> Heading:
     return Heading(config.title, config.remark, config.synthetic, config.engine.share_rule)
 
 
-def money(nanos: int) -> Decimal:
-    """Whole nanos as a decimal with nine places, exactly."""
-    return Decimal(int(nanos)).scaleb(-9)
-
-
 def gpu_hours(part_seconds: int) -> Decimal:
     return (Decimal(int(part_seconds)) / (GPU_PARTS * SECONDS_PER_HOUR)).quantize(MICRO, ROUND_HALF_EVEN)
 
@@ -87,6 +86,7 @@ def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
     snapshot.view(engine, "jobs", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
     snapshot.view(engine, "placements", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
     snapshot.view(engine, "tags", lambda p: p["end_month"] == "open" or p["end_month"] >= low[:7])
+    snapshot.view(engine, "estimate_errors", lambda p: p["month"] <= period.months[-1])
     for table in ("nodes", "rates", "coverage"):
         snapshot.view(engine, table)
 
@@ -97,9 +97,13 @@ def _earliest_day(engine: Engine, snapshot: Snapshot, first: str) -> str:
     return min(day or f"{first}-01", f"{first}-01")
 
 
+def named_currencies(engine: Engine) -> tuple[str, ...]:
+    """Currencies that the attributions name. Wants `open_views`."""
+    return tuple(c for (c,) in engine.rows("SELECT DISTINCT billing_currency FROM attributions ORDER BY 1"))
+
+
 def currencies(engine: Engine) -> tuple[str, ...]:
-    found = tuple(c for (c,) in engine.rows("SELECT DISTINCT billing_currency FROM attributions ORDER BY 1"))
-    return found or (NO_CURRENCY,)
+    return named_currencies(engine) or (NO_CURRENCY,)
 
 
 def choose_currency(engine: Engine, wanted: str | None) -> str:
@@ -114,20 +118,16 @@ def choose_currency(engine: Engine, wanted: str | None) -> str:
     return known[0]
 
 
-def break_down(
-    engine: Engine,
-    snapshot: Snapshot,
-    period: Period,
-    policy: Policy,
-    currency: str,
-    said: Heading,
-    revision: int = 0,
-) -> Breakdown:
-    """The breakdown of a period in one currency. Wants `open_views`. Raises ConservationError when it doesn't close."""
-    taggers = [t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags ORDER BY 1")]
+def ranking(taggers: Iterable[str]) -> str:
+    """SQL that ranks the column `tagger`: 0 is the tagger of highest authority."""
     ranked = sorted(taggers, key=lambda t: (authority(t), t))
-    rank = "CASE tagger " + " ".join(f"WHEN {literal(t)} THEN {i}" for i, t in enumerate(ranked)) + " END" if ranked else "0"
-    several = len(currencies(engine)) > 1
+    return "CASE tagger " + " ".join(f"WHEN {literal(t)} THEN {i}" for i, t in enumerate(ranked)) + " END" if ranked else "0"
+
+
+def make_cells(engine: Engine, currency: str) -> None:
+    """Tables `job_money` and `cell` of one currency. Wants `open_views`."""
+    rank = ranking(t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags"))
+    several = bool(set(named_currencies(engine)) - {currency})
     foreign = (
         "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency <> $currency "
         "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency = $currency))"
@@ -136,15 +136,51 @@ def break_down(
     )
     engine.run("job_money", {"currency": currency}, rank=rank, foreign=foreign)
     engine.run("cell", {"currency": currency})
+
+
+def break_down(
+    engine: Engine,
+    snapshot: Snapshot,
+    period: Period,
+    policy: Policy,
+    currency: str,
+    said: Heading,
+    revision: int = 0,
+    *,
+    converted: bool = False,
+) -> Breakdown:
+    """The breakdown of a period in one currency. Wants `open_views`. Raises ConservationError when it doesn't close.
+
+    converted  with the money of every other currency in it, at the rates of the snapshot; closings and closing table stay in
+               the currencies of their bills. Leaves the view `attributions` converted.
+    """
+    known = {*currencies(engine), currency} if converted else {currency}
+    sides = tuple(closing for each in sorted(known) for closing in closings(engine, each))
+    for closing in sides:
+        refuse_open(closing, closing.currency)
+    bill = _closing_table(engine, snapshot, period, known, sides)
+    conversions = convert(engine, snapshot, period, currency) if converted else ()
+    make_cells(engine, currency)
     rows = engine.rows(
         "SELECT category, stage, team, cluster, basis, effective, billed, gpu_part_seconds FROM cell "
         "ORDER BY category, stage, team, cluster, basis"
     )
-    sides = closings(engine, currency)
-    charges = sum((c.charges for c in sides), ZERO)
     total = money(sum(int(r[5]) for r in rows))
     billed_total = money(sum(int(r[6]) for r in rows))
-    _refuse_difference(period, currency, sides, charges, total)
+    charges, billed_charges = _charged(sides, currency)
+    for conversion in conversions:
+        if _charged(sides, conversion.currency) != (conversion.total, conversion.billed_total):
+            raise ConservationError(
+                f"{period.text}: {conversion.total} {conversion.currency} was converted, the charges are "
+                f"{_charged(sides, conversion.currency)[0]}; they must be equal; nothing was published"
+            )
+        charges += conversion.converted_total
+        billed_charges += conversion.converted_billed_total
+    if (charges, billed_charges) != (total, billed_total):
+        raise ConservationError(
+            f"{period.text} {currency}: charges {charges} (billed {billed_charges}), categories and buckets {total} "
+            f"(billed {billed_total}); they must be equal; nothing was published"
+        )
     by_category = _grouped(rows, 0)
     unclassified = by_category.get("unclassified", (0, 0, 0, ""))
     denominator = money(sum(by_category[c][0] for c in policy.denominator if c in by_category))
@@ -161,6 +197,8 @@ def break_down(
         "WHERE bucket = 'shared' AND billing_currency = ? GROUP BY ALL ORDER BY 2 DESC, 1",
         [currency],
     )
+    errors = known_errors(engine, currency)
+    low, high = interval(engine, currency, total, errors, converted=converted) or (None, None)
     buckets = tuple(_line(name, by_category) for name in BUCKETS)
     if total != sum((line.cost for line in (*lines, *buckets)), ZERO):
         raise ConservationError(
@@ -207,6 +245,13 @@ def break_down(
         synthetic=said.synthetic,
         title=said.title,
         remark=said.remark,
+        bridge=bill.rows,
+        invoices=bill.invoices,
+        checks=bill.checks,
+        estimate_errors=errors,
+        estimated_low=low,
+        estimated_high=high,
+        conversions=conversions,
     )
 
 
@@ -254,7 +299,7 @@ def _descending(groups: Mapping[str, Group]) -> tuple[Line, ...]:
 def closings(engine: Engine, currency: str) -> tuple[SourceClosing, ...]:
     """Both sides of every source and month of the views, straight from charges and attributions."""
     rows = [row for row in engine.read("sides") if row[2] == currency]
-    return tuple(SourceClosing(s, p, b, *(money(v) for v in values)) for s, p, _, b, *values in rows)
+    return tuple(SourceClosing(s, p, b, money(e), money(ea), money(w), money(wa), c) for s, p, c, b, e, ea, w, wa in rows)
 
 
 def refuse_open(c: SourceClosing, currency: str) -> None:
@@ -266,14 +311,20 @@ def refuse_open(c: SourceClosing, currency: str) -> None:
         )
 
 
-def _refuse_difference(period: Period, currency: str, sides: Sequence[SourceClosing], charges: Decimal, total: Decimal) -> None:
-    for closing in sides:
-        refuse_open(closing, currency)
-    if charges != total:
-        raise ConservationError(
-            f"{period.text} {currency}: charges {charges}, categories and buckets {total}; they must be equal; "
-            "nothing was published"
-        )
+def _charged(sides: Iterable[SourceClosing], currency: str) -> tuple[Decimal, Decimal]:
+    """Effective and billed sum of the charges in one currency."""
+    here = [c for c in sides if c.currency == currency]
+    return sum((c.charges for c in here), ZERO), sum((c.billed_charges for c in here), ZERO)
+
+
+def _closing_table(
+    engine: Engine, snapshot: Snapshot, period: Period, known: set[str], sides: Sequence[SourceClosing]
+) -> ClosingTable:
+    """What these currencies' bills are made of; its rows add to the charges of the closings."""
+    bill = draw_up(engine, snapshot, period)
+    for currency in sorted(known):
+        refuse_other_sums(in_currency(bill, currency).rows, f"{period.text} {currency}", *_charged(sides, currency))
+    return bill if len(known) > 1 else in_currency(bill, *known)
 
 
 def coverage(engine: Engine, period: Period) -> tuple[Gap, ...]:
@@ -320,18 +371,42 @@ def decode(text: str) -> Breakdown:
     return msgspec.json.decode(text, type=Breakdown)
 
 
+FIGURES = (
+    *("period", "months", "currency", "basis", "total", "billed_total", "gpu_hours", "denominator", "charges", "attributed"),
+    *("lines", "buckets", "stages", "teams", "clusters", "services", "cells", "idle_gpu_hours_known"),
+)
+LATER_FIGURES = ("bridge", "invoices", "checks", "estimate_errors", "estimated_low", "estimated_high", "conversions")
+"""Breakdowns of an earlier rdspend lack these, and the currency of their closings."""
+
+
+def _figures(b: Breakdown, later: bool) -> dict[str, object]:
+    """All that a revision is told apart by: no words, no coverage, no state, not when or in which run it was made."""
+    return {
+        **{name: getattr(b, name) for name in (*FIGURES, *(LATER_FIGURES if later else ()))},
+        "policy": (b.policy.name, b.policy.denominator),
+        "closings": tuple(replace(c, currency=c.currency or b.currency) for c in b.closings),
+        "top_jobs": tuple((j.job_key, j.team, j.category, j.stage, j.cost, j.gpu_hours) for j in b.top_jobs),
+    }
+
+
 def digest(breakdown: Breakdown) -> str:
-    """What a revision is told apart by: the figures and words, not when or in which run they were made."""
-    return hashlib.sha256(encode(replace(breakdown, revision=0, snapshot="")).encode()).hexdigest()
+    """sha256 of the figures."""
+    return hashlib.sha256(msgspec.json.encode(_figures(breakdown, later=True))).hexdigest()
+
+
+def same_figures(a: Breakdown, b: Breakdown) -> bool:
+    """Whether no figure differs of those that both have."""
+    later = all(closing.currency for each in (a, b) for closing in each.closings)
+    return _figures(a, later) == _figures(b, later)
 
 
 def next_revision(engine: Engine, made: Breakdown) -> int:
     """The last revision when the figures are still the same, else one more. Wants the view `publications`."""
     last = engine.rows(
-        "SELECT revision, digest FROM publications WHERE period = ? AND policy = ? AND currency = ? ORDER BY run DESC LIMIT 1",
+        "SELECT revision, figures FROM publications WHERE period = ? AND policy = ? AND currency = ? ORDER BY run DESC LIMIT 1",
         [made.period, made.policy.name, made.currency],
     )
     if not last:
         return 1
     revision, known = last[0]
-    return int(revision) if known == digest(made) else int(revision) + 1
+    return int(revision) if same_figures(decode(known), made) else int(revision) + 1

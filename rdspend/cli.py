@@ -26,7 +26,7 @@ Exit codes:
   1  a defect of rdspend, or of a plugin
   2  the configuration, the command line or a record has to be corrected
   3  a source did not answer: the period stays open; try again
-  4  money does not add up: nothing was published
+  4  money does not add up: nothing was published; or a bill differs from an invoice (closing)
 """
 
 
@@ -109,11 +109,34 @@ def _period(text: str) -> Period:
     return parse_period(text)
 
 
+@contextmanager
+def _pushing(config: Config) -> Iterator[list[Outcome]]:
+    """Hands what the block finished to the exporters that push it, and what was traced and logged until it failed."""
+    from rdspend.pushing import Pushes
+    from rdspend.reading import Reader
+    from rdspend.schema import Pushed
+
+    exporters = {e.name: e.instance for e in config.exporters if isinstance(e.instance, Pushed)}
+    pushes = Pushes(exporters, lambda words: click.echo(f"warning: not sent: {words}", err=True))
+    finished: list[Outcome] = []
+    try:
+        with pushes.observing():
+            yield finished
+    except BaseException:
+        pushes.push((), None)
+        raise
+    if exporters:
+        health = Reader(config).health(finished[0].seconds) if finished[0].run else None
+        pushes.push(finished[0].breakdowns, health)
+
+
 def _run(ctx: click.Context, period: str, stages: Sequence[str]) -> Outcome:
     from rdspend.pipeline import Pipeline
 
-    with _progress() as progress:
-        outcome = Pipeline(_load(ctx), progress=progress).run(_period(period), stages)
+    config = _load(ctx)
+    with _progress() as progress, _pushing(config) as finished:
+        outcome = Pipeline(config, progress=progress).run(_period(period), stages)
+        finished.append(outcome)
     for failure in outcome.failures:
         click.echo(f"error: {failure.source}: {failure.error}", err=True)
     if outcome.failures:
@@ -189,9 +212,10 @@ def run(ctx: click.Context, period: str) -> None:
 @period_option
 @click.option("--format", "form", default="terminal", metavar="FORMAT", help="terminal (default), json, md or csv.")
 @currency_option
+@click.option("--in", "into", metavar="CODE", help="All money in this currency, at the exchange rates of the snapshot.")
 @as_of_option
 @click.pass_context
-def report(ctx: click.Context, period: str, form: str, currency: str | None, as_of: str | None) -> None:
+def report(ctx: click.Context, period: str, form: str, currency: str | None, into: str | None, as_of: str | None) -> None:
     """Print the period's report: the split, its uncertainty, and the closing line.
 
     The same ledger snapshot gives the same bytes. A period that was not published as such (a quarter of published months) is
@@ -203,13 +227,19 @@ def report(ctx: click.Context, period: str, form: str, currency: str | None, as_
     reader = load_plugin("exporters", "report")
     if form != "terminal" and form not in reader.texts:
         raise ConfigError(f"--format {form!r}: expected one of terminal, {', '.join(reader.texts)}")
+    if into is not None and currency is not None:
+        raise ConfigError("--in converts the money of every currency: leave out --currency")
     with _progress() as progress:
         progress("reading the ledger")
-        breakdowns = Reader(_load(ctx)).breakdowns(_period(period), currency, as_of)
+        ledger = Reader(_load(ctx))
+        if into is None:
+            breakdowns = ledger.breakdowns(_period(period), currency, as_of)
+        else:
+            breakdowns = [ledger.converted(_period(period), into, as_of)]
     if form != "terminal" and len(breakdowns) > 1:
         raise ConfigError(
             f"{period} has money in {', '.join(b.currency for b in breakdowns)}, which can't be added; "
-            "choose one with --currency"
+            "choose one with --currency, or convert them with --in"
         )
     for breakdown in breakdowns:
         if form == "terminal":
@@ -218,6 +248,48 @@ def report(ctx: click.Context, period: str, form: str, currency: str | None, as_
             reader.show(breakdown, Console())
         else:
             click.echo(reader.texts[form](breakdown), nl=False)
+
+
+form_option = click.option("--format", "form", default="terminal", type=click.Choice(["terminal", "json"]), show_default=True)
+
+
+@main.command()
+@period_option
+@form_option
+@currency_option
+@as_of_option
+@click.pass_context
+def closing(ctx: click.Context, period: str, form: str, currency: str | None, as_of: str | None) -> None:
+    """Print what the period's bills are made of, by source, invoice, currency and category, and what invoices state of them.
+
+    The rows add to the bill, and with their rounding or unexplained rows to the invoice. Exit code 4 when an invoice, or a
+    provider's own summary, differs from the bill by more than rounding; standard error names it.
+    """
+    from rdspend.printing import print_closing, printable
+    from rdspend.reading import Reader
+
+    with _progress() as progress:
+        progress("reading the ledger")
+        found, snapshot = Reader(_load(ctx)).closing(_period(period), currency, as_of)
+    print_closing(found, period, snapshot, form)
+    for alert in found.alerts:
+        click.echo(f"alert: {printable(alert.words)}", err=True)
+    if found.alerts:
+        ctx.exit(4)
+
+
+@main.command()
+@period_option
+@form_option
+@as_of_option
+@click.pass_context
+def columns(ctx: click.Context, period: str, form: str, as_of: str | None) -> None:
+    """Print which columns each source's bill fills, and which it renamed, lacks, or has and we do not know."""
+    from rdspend.printing import print_columns
+    from rdspend.reading import Reader
+
+    found, snapshot = Reader(_load(ctx)).columns(_period(period), as_of)
+    print_columns(found, period, snapshot, form)
 
 
 @main.command()
@@ -251,6 +323,57 @@ def explain(ctx: click.Context, what: str, period: str, currency: str | None, as
         progress("reading the ledger")
         found = Reader(_load(ctx)).explain(_period(period), what, currency, as_of, limit)
     print_explanation(found, form, limit)
+
+
+@main.command()
+@click.argument("period")
+@click.option("--from", "before", metavar="REV", help="The earlier revision, or run-12; the closed one or the last but one.")
+@click.option("--to", "after", metavar="REV", help="The later revision, or run-12; the last one when left out.")
+@currency_option
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many rows to print; the rest is summed."
+)
+@form_option
+@click.pass_context
+def diff(
+    ctx: click.Context, period: str, before: str | None, after: str | None, currency: str | None, limit: int, form: str
+) -> None:
+    """Say what moved between two revisions of PERIOD: by source, account, service, team and activity, and why.
+
+    Names the bill rows behind the largest moves, and what changed that is not the bill: tags, jobs, nodes, prices. Every list
+    adds up to the whole difference, to the last digit.
+    """
+    from rdspend.reading import Reader
+    from rdspend.restating import print_difference
+
+    with _progress() as progress:
+        progress("comparing")
+        found = Reader(_load(ctx)).diff(_period(period), before, after, currency, limit)
+    print_difference(found, form, limit)
+
+
+@main.command()
+@click.argument("period")
+@click.option("--currency", metavar="CODE", help="Only this currency; all of the period's when left out.")
+@click.option("--even-if-incomplete", is_flag=True, help="Though a source did not show all of it, or no bill of it is there.")
+@click.pass_context
+def close(ctx: click.Context, period: str, currency: str | None, even_if_incomplete: bool) -> None:
+    """Close PERIOD with the figures of its newest revision.
+
+    Whatever is restated later is shown as a correction, with both figures. Closing once more accepts the correction.
+    """
+    from rdspend.pipeline import Pipeline
+
+    config = _load(ctx)
+    with _pushing(config) as finished:
+        outcome = Pipeline(config).close(_period(period), currency, even_if_incomplete)
+        finished.append(outcome)
+    for line in outcome.closed:
+        click.echo(line)
+    for failure in outcome.failures:
+        click.echo(f"error: {failure.source}: {failure.error}", err=True)
+    if outcome.failures:
+        ctx.exit(max(failure.exit_code for failure in outcome.failures))
 
 
 @main.command()
@@ -301,6 +424,57 @@ def forget(ctx: click.Context, source: str) -> None:
 
 
 @main.group()
+def export() -> None:
+    """Write what the ledger holds in other tools' formats."""
+
+
+@export.command("focus")
+@period_option
+@click.option("--version", default="1.2", show_default=True, metavar="VERSION", help="FOCUS 1.0, 1.1, 1.2, 1.3 or 1.4.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="A new folder, or that of an earlier export; focus-PERIOD."
+)
+@click.option("--currency", metavar="CODE", help="Only rows in this currency; all of the period's when left out.")
+@as_of_option
+@click.option("--format", "form", default="parquet", type=click.Choice(["parquet", "csv"]), show_default=True)
+@click.option("--as-billed", is_flag=True, help="Write rows that break a rule of FOCUS as their bill does, and count them.")
+@click.pass_context
+def export_focus(
+    ctx: click.Context,
+    period: str,
+    version: str,
+    out: Path | None,
+    currency: str | None,
+    as_of: str | None,
+    form: str,
+    as_billed: bool,
+) -> None:
+    """Write the period's bill as FOCUS, each charge split to the jobs that took it, with what they were for.
+
+    The rows of a charge add up to it, and the rows of a job to what the report says of it, to the last digit; every row is
+    checked against FOCUS's rules before anything is written. The same ledger snapshot gives the same bytes. Never put it beside
+    the bill it was made from: both have the same money.
+    """
+    from rdspend.reading import Reader
+
+    folder = out or Path(f"focus-{period}")
+    with _progress() as progress:
+        done = Reader(_load(ctx)).export_focus(
+            _period(period),
+            folder,
+            version=version,
+            currency=currency,
+            as_of=as_of,
+            form=form,
+            as_billed=as_billed,
+            progress=progress,
+        )
+    for broken in done.broken:
+        click.echo(f"as billed: {broken.rule}: {broken.rows:,} rows of {broken.sources} are otherwise", err=True)
+    click.echo(f"wrote {folder}: {done.lines:,} charges as {done.rows:,} rows of FOCUS {version} in {len(done.files)} files")
+
+
+@main.group()
 def rules() -> None:
     """Look at tagging rules before they are trusted."""
 
@@ -321,6 +495,93 @@ def rules_check(ctx: click.Context) -> None:
 
 
 @main.command()
+@click.option("--from", "first", required=True, metavar="MONTH", help="The first month, such as 2025-01.")
+@click.option("--to", "last", metavar="MONTH", help="The last; the newest published one that is over, when left out.")
+@click.option(
+    "--format",
+    "form",
+    default="openmetrics",
+    type=click.Choice(["openmetrics", "blocks", "remote-write"]),
+    show_default=True,
+    help="Text with timestamps, blocks for Prometheus' data folder, or samples sent to a receiver.",
+)
+@click.option("--out", required=True, metavar="PLACE", help="Folder to write to, or the receiver's address.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What Prometheus puts on all it scrapes from the daemon: job=rdspend, instance=... May be given several times.",
+)
+@click.option("--promtool", default="promtool", show_default=True, help="Prometheus' tool that makes blocks: name or path.")
+@click.pass_context
+def backfill(
+    ctx: click.Context, first: str, last: str | None, form: Any, out: str, labels: tuple[str, ...], promtool: str
+) -> None:
+    """Write published months of the past as a Prometheus would have scraped them, a sample of each figure a day.
+
+    One file, or one block, a month; or samples sent. Nothing is written when one of the months was never published, or still
+    runs. A month that is restated later has to be taken out of Prometheus before it is written again: docs/backfill.md.
+    """
+    import time
+
+    from rdspend.backfill import Wish
+    from rdspend.backfill import backfill as write_past
+
+    with _progress() as progress:
+        written = write_past(_load(ctx), Wish(first, last, form, out, labels, promtool), time.time(), progress)
+    for each in written:
+        click.echo(f"{each.month}  {each.series:,} series  {', '.join(each.names) or f'sent to {out}'}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_context
+def learn(ctx: click.Context, file: Path) -> None:
+    """Make a model of your own labels: FILE.npz and its card FILE.json, for `[taggers.learned] model`.
+
+    Learns from every job of the ledger that somebody labelled, starting from the model that ships. Needs scikit-learn.
+    """
+    from rdspend.teaching import teach
+
+    card = teach(_load(ctx), file.with_suffix(""))
+    click.echo(f"wrote {card}; name it in [taggers.learned]: model = {str(file.with_suffix(''))!r}")
+
+
+@main.command("eval")
+@click.argument("folders", metavar="[SET...]", nargs=-1, type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--model", type=click.Path(dir_okay=False, path_type=Path), help="A model of yours; the one that ships.")
+@click.option("--precision", default=0.95, show_default=True, type=click.FloatRange(0.5, 0.999))
+@click.option("--form", default="terminal", show_default=True, type=click.Choice(["terminal", "md", "html", "json"]))
+@click.option("--against", type=click.Path(dir_okay=False, exists=True, path_type=Path), help="Scores of a former --form json.")
+@click.option("--gates", "gates_file", type=click.Path(dir_okay=False, exists=True, path_type=Path), help="Bounds of your own.")
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    folders: tuple[Path, ...],
+    model: Path | None,
+    precision: float,
+    form: str,
+    against: Path | None,
+    gates_file: Path | None,
+) -> None:
+    """Try the learned tagger on labelled SETs: folders of yours, or all that come with rdspend.
+
+    Ends with 1 where a gate is missed. Needs scikit-learn.
+    """
+    from rdspend import evaluation, purpose
+
+    chosen = purpose.load() if model is None else purpose.load(model.with_suffix(""))
+    before = evaluation.read_scores(against) if against else []
+    with _progress() as say:
+        scores = evaluation.evaluate(folders, chosen, precision, say)
+    missed = evaluation.gates(scores, gates_file or evaluation.GATES)
+    click.echo(evaluation.told(scores, chosen, form, before, missed), nl=False)
+    if missed:
+        ctx.exit(1)
+
+
+@main.command()
 @click.pass_context
 def daemon(ctx: click.Context) -> None:
     """Collect at intervals and serve the metrics until SIGTERM or SIGINT.
@@ -331,15 +592,20 @@ def daemon(ctx: click.Context) -> None:
     from importlib.metadata import version
 
     from rdspend.daemon import Daemon
-    from rdspend.schema import Served
+    from rdspend.pushing import Pushes
+    from rdspend.schema import Pushed, Served
     from rdspend.service import Service
 
     config = _load(ctx)
     pages = {e.name: e.instance for e in config.exporters if isinstance(e.instance, Served)}
-    if not pages:
-        raise ConfigError(f"{config.file}: exporters: none has a page to serve; add [exporters.prometheus]")
+    pushed = {e.name: e.instance for e in config.exporters if isinstance(e.instance, Pushed)}
+    if not pages and not pushed:
+        raise ConfigError(f"{config.file}: exporters: none has a page to serve or pushes; add [exporters.prometheus]")
     service = Service(config)
-    if not Daemon(service.work, pages, config.daemon.interval_seconds, version("rdspend")).run():
+    pushes = Pushes(pushed, lambda words: click.echo(f"rdspend: not sent: {words}", err=True))
+    with pushes.observing():
+        ended = Daemon(service.work, pages, config.daemon.interval_seconds, version("rdspend"), pushes=pushes).run()
+    if not ended:
         # The work is still inside a library call; the ledger stands a kill at any moment.
         os._exit(0)
 

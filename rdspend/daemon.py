@@ -4,6 +4,8 @@
     if not daemon.run():        # until SIGTERM or SIGINT
         os._exit(0)             # the work is still inside a library call; the ledger stands a kill at any moment
 
+Exporters that push are handed the same after every run; one that is not taken is counted and said, and nothing else.
+
 `work(stop)` is one run of the pipeline: it returns the breakdowns to show and the health of the sources. Whatever it
 raises, the daemon goes on and shows the last good figures, with `last_run_ok` false. It should look at `stop.stopping`
 between its steps and register what ends a long call: `with stop.interrupting(connection.interrupt): ...`.
@@ -28,6 +30,7 @@ from datetime import UTC, datetime
 
 from rdspend.errors import ConfigError
 from rdspend.pages import HEALTHY, HTML, NOT_READY, READY, TEXT, Answer, Server
+from rdspend.pushing import Pushes
 from rdspend.schema import Breakdown, Health, Served
 
 GRACE_SECONDS = 5.0
@@ -83,7 +86,9 @@ class Daemon:
         version: str,
         log: Callable[[str], object] = lambda line: sys.stderr.write(f"rdspend: {line}\n"),
         clock: Callable[[], float] = time.time,
+        pushes: Pushes | None = None,
     ) -> None:
+        self._pushes = pushes or Pushes({}, log)
         self._work, self._pages, self._interval_seconds, self._log, self._clock = (
             work,
             pages,
@@ -154,12 +159,18 @@ class Daemon:
             self._stop.wait(self._interval_seconds - (time.monotonic() - started) % self._interval_seconds)
 
     def _refresh(self) -> None:
+        self._health = replace(self._health, pushes=self._pushes.health)
         failure = self._failure_of(self._run)
         if failure and not self._stop.stopping:
             self._log(f"run failed, the last good figures stay: {failure}")
             self._health = replace(self._health, last_run_ok=False, last_run=self._clock())
             if unshown := self._failure_of(lambda: self._show(failure)):
                 self._log(f"pages could not be made: {unshown}")
+        if not self._stop.stopping and (unsent := self._failure_of(self._push)):
+            self._log(f"nothing could be pushed: {unsent}")
+
+    def _push(self) -> None:
+        self._pushes.push(self._breakdowns, self._health)
 
     def _run(self) -> None:
         breakdowns, health = self._work(self._stop)
@@ -167,7 +178,7 @@ class Daemon:
         ended = self._clock() if health.last_run is None else health.last_run
         success = ended if health.last_run_ok else before[1].last_success
         self._breakdowns = tuple(breakdowns)
-        self._health = replace(health, last_run=ended, last_success=health.last_success or success)
+        self._health = replace(health, last_run=ended, last_success=health.last_success or success, pushes=self._pushes.health)
         try:
             self._show("")
         except BaseException:

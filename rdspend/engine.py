@@ -20,6 +20,7 @@ import duckdb
 from rdspend.border import bad_record, identifier
 from rdspend.errors import BadRecord, RdspendError, SourceUnavailable
 from rdspend.schema import ArrowStream, Table, Type
+from rdspend.tracing import span
 
 DUCKDB_TYPES: Mapping[Type, str] = {
     "string": "VARCHAR",
@@ -70,17 +71,17 @@ class Engine:
 
     def run(self, name: str, parameters: Mapping[str, Any] | None = None, **words: object) -> None:
         """Run one SQL file. Parameters that it does not name are left out."""
-        with mapped_errors():
+        with mapped_errors(), span(f"query {name}"):
             self._execute(name, parameters, words)
 
     def read(self, name: str, parameters: Mapping[str, Any] | None = None, **words: object) -> list[tuple[Any, ...]]:
         """All rows of the query of one SQL file, for small answers."""
-        with mapped_errors():
+        with mapped_errors(), span(f"query {name}"):
             return list(self._execute(name, parameters, words).fetchall())
 
     def records(self, name: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The same with column names."""
-        with mapped_errors():
+        with mapped_errors(), span(f"query {name}"):
             cursor = self._execute(name, parameters, {})
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

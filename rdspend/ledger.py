@@ -64,6 +64,8 @@ class Run:
     versions: Mapping[str, int]
     started_at: float
     ended_at: float
+    config_digest: str = ""
+    code_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,13 @@ class Ledger:
             raise SourceUnavailable(f"{self.root}: the ledger can't be read: {error}") from error
         with Engine(memory_limit="512MB", threads=1) as engine:
             rows = engine.rows(
-                "SELECT run, stages, period, outcome, pending, versions, epoch(started_at), epoch(ended_at) "
+                "SELECT run, stages, period, outcome, pending, versions, epoch(started_at), epoch(ended_at), config_digest, "
+                "code_version "
                 f"FROM ({select_files(self.root, RUNS, paths)}) ORDER BY run"
             )
         return [
-            Run(run, stages, period, outcome, tuple(filter(None, pending.split(","))), json.loads(versions), started, ended)
-            for run, stages, period, outcome, pending, versions, started, ended in rows
+            Run(run, stages, period, outcome, tuple(filter(None, pending.split(","))), json.loads(versions), *rest)
+            for run, stages, period, outcome, pending, versions, *rest in rows
         ]
 
     def snapshot(self, as_of: str | None = None, months: Sequence[str] = ()) -> Snapshot:
@@ -471,9 +474,8 @@ class Writer:
         code_version: str,
     ) -> Run:
         """Pin the tables as they stand. From here on readers see this run."""
-        run = Run(
-            self.run, ",".join(stages), period, outcome, tuple(sorted(self.pending)), dict(self.versions), started_at, ended_at
-        )
+        words = (self.run, ",".join(stages), period, outcome, tuple(sorted(self.pending)), dict(self.versions))
+        run = Run(*words, started_at, ended_at, config_digest, code_version)
         versions = json.dumps(run.versions, sort_keys=True)
         told = (run.run, run.stages, period, started_at, ended_at, outcome, ",".join(run.pending), versions)
         self.append(RUNS, engine.made("run_row", [(*told, config_digest, code_version)]))

@@ -16,7 +16,7 @@ from typing import Any
 
 from rdspend.attribution import attribute, drop_work, month_span
 from rdspend.border import literal
-from rdspend.breakdown import break_down, currencies, digest, encode, heading, next_revision, open_views
+from rdspend.breakdown import break_down, digest, encode, heading, next_revision, open_views
 from rdspend.config import Config, Plugin
 from rdspend.engine import Engine, Interrupted
 from rdspend.errors import (
@@ -28,15 +28,27 @@ from rdspend.errors import (
     RdspendError,
     SourceUnavailable,
 )
+from rdspend.estimates import error_rows
 from rdspend.landing import Landed, Landing, last_complete
 from rdspend.ledger import Ledger, Run, Snapshot, Writer
 from rdspend.period import Period, following, month_start
 from rdspend.policy import load_policy
+from rdspend.restatement import (
+    closable,
+    closing_words,
+    currencies_to_publish,
+    newest_pin,
+    run_number,
+    with_pin,
+    with_state,
+)
 from rdspend.schema import (
     ACTIVITIES,
     ATTRIBUTIONS,
     CHARGES,
+    CLOSES,
     COVERAGE,
+    ESTIMATE_ERRORS,
     EXCHANGE_RATES,
     FINDINGS,
     LOADS,
@@ -47,9 +59,11 @@ from rdspend.schema import (
     TAGS,
     TOKENS,
     Breakdown,
+    Pushed,
     Window,
 )
 from rdspend.schema import STAGES as STAGES_OF_WORK
+from rdspend.tracing import LOG, failed, span
 
 STAGES = ("collect", "tag", "attribute", "publish")
 
@@ -73,6 +87,7 @@ class Outcome:
     run: Run | None = None
     failures: list[Failure] = field(default_factory=list)
     breakdowns: list[Breakdown] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -109,20 +124,29 @@ class Pipeline:
         sources  whom to ask; every configured collector when left out
         """
         outcome = Outcome()
+        with span("run", period=period.text, stages=",".join(stages)):
+            self._work(period, stages, window, self.config.collectors if sources is None else sources, outcome)
+            self._export_all(outcome)
+        return outcome
+
+    def _work(
+        self, period: Period, stages: Sequence[str], window: Window | None, asked: Sequence[Plugin], outcome: Outcome
+    ) -> None:
         started = float(int(self.clock()))
-        asked = self.config.collectors if sources is None else sources
         with self.ledger.writer() as writer, self._engine() as engine:
             work: dict[str, Callable[[], None]] = {
                 "collect": lambda: self._collect(writer, engine, window or self._window(period), asked, outcome),
                 "tag": lambda: self._tag(writer, engine, period),
                 "attribute": lambda: self._attribute(writer, engine, period, int(started)),
-                "publish": lambda: self._publish(writer, engine, period, outcome),
+                "publish": lambda: self._publish(writer, engine, period, started, outcome),
             }
             for stage in stages:
                 self._stop_if_asked()
                 before = time.perf_counter()
-                work[stage]()
+                with span(f"stage {stage}", period=period.text):
+                    work[stage]()
                 outcome.seconds[stage] = time.perf_counter() - before
+                LOG.info("%s %s: %.1f s", stage, period.text, outcome.seconds[stage])
             self._stop_if_asked()
             outcome.run = writer.finish(
                 engine,
@@ -134,20 +158,26 @@ class Pipeline:
                 config_digest=self.config.digest,
                 code_version=installed_version("rdspend"),
             )
+
+    def _export_all(self, outcome: Outcome) -> None:
+        """Those that push are handed all that is shown by who runs this: together with the state of rdspend itself."""
         for breakdown in outcome.breakdowns:
             for exporter in self.config.exporters:
-                self._export(exporter, breakdown, outcome)
-        return outcome
+                if not isinstance(exporter.instance, Pushed):
+                    self._export(exporter, breakdown, outcome)
 
     def _export(self, exporter: Plugin, breakdown: Breakdown, outcome: Outcome) -> None:
         """An exporter that fails is a recorded failure too: the ledger holds the breakdown, and the others go on."""
         self.progress(f"export {exporter.name}")
-        try:
-            exporter.instance.export(breakdown)
-        except RdspendError as error:
-            outcome.failures.append(Failure(exporter.name, error))
-        except OSError as error:
-            outcome.failures.append(Failure(exporter.name, ConfigError(f"exporters.{exporter.name}: {error}")))
+        with span(f"export {exporter.name}", period=breakdown.period) as current:
+            try:
+                exporter.instance.export(breakdown)
+            except RdspendError as error:
+                outcome.failures.append(Failure(exporter.name, error))
+                failed(current, exporter.name, error)
+            except OSError as error:
+                outcome.failures.append(Failure(exporter.name, ConfigError(f"exporters.{exporter.name}: {error}")))
+                failed(current, exporter.name, error)
 
     @contextmanager
     def _engine(self) -> Any:
@@ -188,10 +218,15 @@ class Pipeline:
             asked, before = self.clock(), time.perf_counter()
             wide = self._widened(writer, engine, source, window)
             writer.pending |= set(wide.months)
-            landed, failure = self._ask(writer, engine, source, wide, owners)
-            if failure is not None:
+            with span(f"source {source.name}") as current:
+                landed, failure = self._ask(writer, engine, source, wide, owners)
+                current.set_attribute("rdspend.rows", landed.rows)
+                if failure is not None:
+                    failed(current, source.name, failure.error)
+            if failure is None:
+                self._note(writer, engine, source.name, wide, landed)
+            else:
                 outcome.failures.append(failure)
-            self._note(writer, engine, source.name, wide, landed)
             words.append(
                 (
                     writer.run,
@@ -281,20 +316,24 @@ class Pipeline:
         for tagger in self.config.taggers:
             self._stop_if_asked()
             self.progress(f"tag {tagger.name}")
-            answers = tagger.instance.tag(engine.connection.table("tagged_jobs"))
-            filed = answers.query(
-                "answers",
-                "SELECT a.*, CASE WHEN j.end_day = 'open' THEN 'open' ELSE left(j.end_day, 7) END AS end_month "
-                "FROM answers AS a JOIN (SELECT job_key, end_day FROM tagged_jobs) AS j USING (job_key)",
-            )
-            put = writer.replace(
-                TAGS,
-                filed,
-                {"tagger": tagger.name},
-                drop=lambda p, name=tagger.name: stale(p, name),  # type: ignore[misc]
-            )
-            self._check_tags(writer, engine, tagger.name, put.files)
+            with span(f"tagger {tagger.name}"):
+                self._tag_by(writer, engine, tagger, stale)
         engine.execute("DROP TABLE tagged_jobs")
+
+    def _tag_by(self, writer: Writer, engine: Engine, tagger: Plugin, stale: Callable[[Mapping[str, str], str], bool]) -> None:
+        answers = tagger.instance.tag(engine.connection.table("tagged_jobs"))
+        filed = answers.query(
+            "answers",
+            "SELECT a.*, CASE WHEN j.end_day = 'open' THEN 'open' ELSE left(j.end_day, 7) END AS end_month "
+            "FROM answers AS a JOIN (SELECT job_key, end_day FROM tagged_jobs) AS j USING (job_key)",
+        )
+        put = writer.replace(
+            TAGS,
+            filed,
+            {"tagger": tagger.name},
+            drop=lambda p: stale(p, tagger.name),
+        )
+        self._check_tags(writer, engine, tagger.name, put.files)
 
     def _check_tags(self, writer: Writer, engine: Engine, tagger: str, files: Sequence[str]) -> None:
         """An answer that is none of the words would take its job's money off page one."""
@@ -362,6 +401,7 @@ class Pipeline:
             drop=lambda p: p["month"] == month,
         )
         self._land_estimates(writer, engine, month, estimates)
+        self._land_errors(writer, engine, month)
         self._findings(writer, engine, "attribute", month, [(f.kind, f.subject, f.detail, f.rows) for f in done.findings])
         drop_work(engine)
         self._check_landed(writer, engine, month)
@@ -369,14 +409,19 @@ class Pipeline:
 
     def _refuse_strangers(self, engine: Engine, snapshot: Snapshot, month: str) -> None:
         """Money of a source that is no longer configured, or one bill in two sources, would be counted without a word."""
-        known = {source.name for source in self.config.collectors}
         filed = {f.partition["source"] for f in snapshot.files("charges") if f.partition["billing_period"] == month}
-        gone = sorted((filed | set(snapshot.partitions("rates", "source"))) - known)
+        gone = sorted((filed | set(snapshot.partitions("rates", "source"))) - self._sources)
         if gone:
             raise ConfigError(
                 f"{month}: the ledger holds money or prices of {gone[0]!r}, which is not configured any more; give the "
                 f"source its name back, or take out what it said: rdspend forget {gone[0]}"
             )
+        if engine.value("SELECT EXISTS (SELECT 1 FROM charges WHERE allocated_method_id IS NOT NULL)"):
+            for allocated, origin in engine.read("allocated_twice"):
+                raise ConfigError(
+                    f"{month}: {allocated!r} has allocated parts of charges that {origin!r} has whole; they would count twice; "
+                    "take the parts or the whole out"
+                )
         if len(filed) < 2:
             return
         twice = engine.rows(
@@ -390,7 +435,7 @@ class Pipeline:
 
     def forget(self, source: str) -> Outcome:
         """Take out the charges and prices of a source that is not configured any more; its months wait to be attributed."""
-        if source in {each.name for each in self.config.collectors}:
+        if source in self._sources:
             raise ConfigError(f"{source!r} is configured; take it out of {self.config.file} first")
         outcome = Outcome()
         started = float(int(self.clock()))
@@ -404,16 +449,7 @@ class Pipeline:
                 writer.drop(table, lambda p: p["source"] == source)
             writer.pending |= months
             ends = sorted(months) or [f"{datetime.fromtimestamp(started, UTC):%Y-%m}"]
-            outcome.run = writer.finish(
-                engine,
-                stages=["forget"],
-                period=f"{ends[0]}..{ends[-1]}",
-                started_at=started,
-                ended_at=self.clock(),
-                outcome="ok",
-                config_digest=self.config.digest,
-                code_version=installed_version("rdspend"),
-            )
+            outcome.run = self._finish(writer, engine, ["forget"], f"{ends[0]}..{ends[-1]}", started)
         return outcome
 
     def _land_estimates(self, writer: Writer, engine: Engine, month: str, sources: set[str]) -> None:
@@ -429,6 +465,13 @@ class Pipeline:
             else:
                 writer.drop(CHARGES, lambda p, s=source: p["source"] == s and p["billing_period"] == month)  # type: ignore[misc]
 
+    def _land_errors(self, writer: Writer, engine: Engine, month: str) -> None:
+        found = error_rows(engine)
+        if found is None:
+            writer.drop(ESTIMATE_ERRORS, lambda p: p["month"] == month)
+        else:
+            writer.replace(ESTIMATE_ERRORS, found, {"month": month})
+
     def _check_landed(self, writer: Writer, engine: Engine, month: str) -> None:
         """Read both sides back from the ledger's files: what was written adds up too."""
         snapshot = writer.snapshot()
@@ -443,21 +486,78 @@ class Pipeline:
 
     # --- publish ------------------------------------------------------------------------------------------------------
 
-    def _publish(self, writer: Writer, engine: Engine, period: Period, outcome: Outcome) -> None:
-        late = sorted(writer.pending & set(period.months))
-        if late:
-            raise ConfigError(f"{', '.join(late)} has been collected but not attributed; run `rdspend attribute` first")
+    def _publish(self, writer: Writer, engine: Engine, period: Period, now: float, outcome: Outcome) -> None:
+        self._refuse_pending(writer, period, "attribute")
         self.progress(f"publish {period.text}")
         policy = load_policy(self.config.policy)
         snapshot = writer.snapshot()
         open_views(engine, snapshot, period)
         snapshot.view(engine, "publications")
-        for currency in currencies(engine):
+        snapshot.view(engine, "closes")
+        for currency in currencies_to_publish(engine, period.text, policy.name):
             made = break_down(engine, snapshot, period, policy, currency, heading(self.config))
             made = replace(made, revision=next_revision(engine, made), snapshot=f"run-{writer.run}")
+            made = with_state(engine, made, period, now, self._sources)
             figures = (writer.run, period.text, policy.name, currency, made.revision, digest(made), encode(made), self.clock())
             writer.append(PUBLICATIONS, engine.made("publication_row", [figures]))
             outcome.breakdowns.append(made)
+
+    def _refuse_pending(self, writer: Writer, period: Period, command: str) -> None:
+        late = sorted(writer.pending & set(period.months))
+        if late:
+            raise ConfigError(f"{', '.join(late)} has been collected but not attributed; run `rdspend {command}` first")
+
+    @property
+    def _sources(self) -> frozenset[str]:
+        return frozenset(source.name for source in self.config.collectors)
+
+    # --- close --------------------------------------------------------------------------------------------------------
+
+    def close(self, period: Period, currency: str | None = None, even_if_incomplete: bool = False) -> Outcome:
+        """Pin the newest revision of a period that ended, in every currency or in one; its breakdowns go to the exporters.
+
+        A pin that would say nothing new is not written: `run` is then None.
+        """
+        outcome = Outcome()
+        started = float(int(self.clock()))
+        with self.ledger.writer() as writer, self._engine() as engine:
+            snapshot = writer.snapshot()
+            snapshot.view(engine, "publications")
+            snapshot.view(engine, "closes")
+            if started < period.window.end.timestamp():
+                raise ConfigError(f"{period.text} has not ended yet; it can be closed from {period.window.end:%Y-%m-%d} on")
+            self._refuse_pending(writer, period, "run")
+            runs, policy = self.ledger.runs(), self.config.policy
+            current = closable(engine, runs, period, policy, currency, self._sources, even_if_incomplete)
+            pins = [newest_pin(engine, each) for each in current]
+            news = [
+                each for each, pin in zip(current, pins, strict=True) if pin is None or pin.closed.revision != each.revision
+            ]
+            for each in news:
+                figures = (writer.run, period.text, each.policy.name, each.currency, each.revision)
+                of_run = run_number(each.snapshot)
+                writer.append(CLOSES, engine.made("close_row", [(*figures, of_run, digest(each), started)]))
+            if news:
+                outcome.run = self._finish(writer, engine, ["close"], period.text, started)
+                writer.snapshot().view(engine, "closes")
+            outcome.breakdowns = [with_pin(engine, each) for each in current]
+            outcome.closed = [words for each in zip(current, pins, strict=True) for words in closing_words(*each)]
+        if news:
+            self._export_all(outcome)
+        return outcome
+
+    def _finish(self, writer: Writer, engine: Engine, stages: Sequence[str], period: str, started: float) -> Run:
+        """End a run that asked no source."""
+        return writer.finish(
+            engine,
+            stages=stages,
+            period=period,
+            started_at=started,
+            ended_at=self.clock(),
+            outcome="ok",
+            config_digest=self.config.digest,
+            code_version=installed_version("rdspend"),
+        )
 
 
 def months_around(month: str) -> frozenset[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
 
 from rdspend.breakdown import (
     break_down,
@@ -15,17 +18,33 @@ from rdspend.breakdown import (
     currencies,
     decode,
     heading,
+    make_cells,
+    money,
     next_revision,
     open_views,
     refuse_open,
 )
+from rdspend.closing import ClosingTable, draw_up, in_currency
+from rdspend.column_coverage import SourceColumns, cover_columns
 from rdspend.config import Config
+from rdspend.difference import Difference, Revision, compare
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError
+from rdspend.exchange import refuse_code
 from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target
-from rdspend.ledger import Ledger, Run, Snapshot
+from rdspend.focus_export import Exported, export_focus
+from rdspend.ledger import Ledger, Snapshot
 from rdspend.period import Period, parse_period
 from rdspend.policy import load_policy
+from rdspend.restatement import (
+    currencies_to_publish,
+    kept_currencies,
+    newest_pin,
+    touches,
+    with_pin,
+    with_state,
+    with_worst_state,
+)
 from rdspend.schema import Breakdown, Health, SourceHealth, StageHealth
 
 
@@ -42,27 +61,66 @@ class Reader:
     def breakdowns(self, period: Period, currency: str | None, as_of: str | None = None) -> list[Breakdown]:
         """The period's breakdowns as published, or made afresh where the ledger moved on since. Writes nothing."""
         runs = self.ledger.runs()
-        snapshot = self.ledger.snapshot(as_of, period.months)
-        if snapshot.run is None:
-            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no finished run; start with `rdspend run`")
-        last = snapshot.run.run
-        touched = [r.run for r in runs if r.run <= last and _touches(r, period)]
+        snapshot = self._snapshot(as_of, period)
+        last = snapshot.run.run if snapshot.run else 0
+        touched = [r.run for r in runs if r.run <= last and touches(r, period)]
         with self._reader() as engine:
             snapshot.view(engine, "publications")
+            snapshot.view(engine, "closes")
             found = engine.rows(
                 "SELECT arg_max(figures, run), max(run), currency FROM publications WHERE period = ? AND policy = ? "
                 "GROUP BY currency ORDER BY currency",
                 [period.text, self.config.policy],
             )
-            current = [decode(figures) for figures, run, _ in found if not touched or run >= max(touched)]
-            if not current:
-                current = self._afresh(engine, snapshot, period)
+            current = [with_pin(engine, decode(f)) for f, run, _ in found if not touched or run >= max(touched)]
+            shown = {b.currency for b in current}
+            if not current or kept_currencies(engine, period.text, self.config.policy) - shown:
+                current += [b for b in self._afresh(engine, snapshot, period) if b.currency not in shown]
+                current.sort(key=lambda b: b.currency)
         if currency is not None:
             chosen = [b for b in current if b.currency == currency]
             if not chosen:
                 raise ConfigError(f"--currency {currency!r}: the period has {', '.join(b.currency for b in current)}")
             return chosen
         return current
+
+    def converted(self, period: Period, into: str, as_of: str | None = None) -> Breakdown:
+        """The period's breakdown with all its money in one currency, at the snapshot's own rates. Not published: revision 0.
+
+        Its state is the worst of its currencies'.
+        """
+        refuse_code(into)
+        snapshot = self._snapshot(as_of, period)
+        with self._reader() as engine:
+            open_views(engine, snapshot, period)
+            policy = load_policy(self.config.policy)
+            made = break_down(engine, snapshot, period, policy, into, heading(self.config), converted=True)
+        return with_worst_state(made, self.breakdowns(period, None, as_of))
+
+    def closing(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[ClosingTable, str]:
+        """The period's closing table, and the snapshot it is of. Raises ConservationError when bill and attributions differ."""
+        snapshot = self._snapshot(as_of, period)
+        with self._reader() as engine:
+            open_views(engine, snapshot, period)
+            chosen = currencies(engine) if currency is None else (choose_currency(engine, currency),)
+            for each in chosen:
+                for closing in closings(engine, each):
+                    refuse_open(closing, each)
+            table = draw_up(engine, snapshot, period)
+        return table if currency is None else in_currency(table, currency), snapshot.name
+
+    def columns(self, period: Period, as_of: str | None = None) -> tuple[tuple[SourceColumns, ...], str]:
+        """Which columns each source fills in the period, and the snapshot it is of."""
+        snapshot = self._snapshot(as_of, period)
+        with self._reader() as engine:
+            snapshot.view(engine, "findings", lambda p: p["period"] in period.months)
+            return cover_columns(engine, snapshot, period), snapshot.name
+
+    def _snapshot(self, as_of: str | None, period: Period) -> Snapshot:
+        snapshot = self.ledger.snapshot(as_of, period.months)
+        if snapshot.run is None:
+            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no finished run; start with `rdspend run`")
+        return snapshot
 
     def _attributed(self, period: Period, snapshot: Snapshot) -> dict[str, Snapshot]:
         """For each month of the period, the ledger as the run that attributed it last saw it."""
@@ -77,8 +135,78 @@ class Reader:
     def _afresh(self, engine: Engine, snapshot: Snapshot, period: Period) -> list[Breakdown]:
         open_views(engine, snapshot, period)
         policy = load_policy(self.config.policy)
-        made = [break_down(engine, snapshot, period, policy, each, heading(self.config)) for each in currencies(engine)]
-        return [replace(each, revision=next_revision(engine, each)) for each in made]
+        wanted = currencies_to_publish(engine, period.text, policy.name)
+        made = [break_down(engine, snapshot, period, policy, each, heading(self.config)) for each in wanted]
+        numbered = [replace(each, revision=next_revision(engine, each)) for each in made]
+        began = snapshot.run.started_at if snapshot.run else 0.0
+        sources = {source.name for source in self.config.collectors}
+        return [with_state(engine, each, period, began, sources) for each in numbered]
+
+    def diff(self, period: Period, before: str | None, after: str | None, currency: str | None, limit: int) -> Difference:
+        """What moved between two revisions of the period: by number, or `run-12`.
+
+        before  when left out the revision it was closed with, or the last one before `after`
+        after   when left out the last one
+        """
+        with tempfile.TemporaryDirectory(prefix="rdspend-diff-") as spill, self._reader(Path(spill)) as engine:
+            snapshot = self.ledger.snapshot()
+            snapshot.view(engine, "publications")
+            snapshot.view(engine, "closes")
+            found = engine.rows(
+                "SELECT currency, revision, max(run) FROM publications WHERE period = ? AND policy = ? "
+                "GROUP BY ALL ORDER BY currency, revision",
+                [period.text, self.config.policy],
+            )
+            chosen = _chosen({c for c, _, _ in found}, currency, period)
+            published = {int(revision): int(run) for c, revision, run in found if c == chosen}
+            if before is None:
+                before = self._earlier(engine, period, chosen, published, after)
+            sides = [self._revision(engine, period, chosen, published, each) for each in (before, after or str(max(published)))]
+            return compare(engine, period, self.config.policy, chosen, sides, limit)
+
+    def _earlier(self, engine: Engine, period: Period, currency: str, published: Mapping[int, int], after: str | None) -> str:
+        """The revision the period was closed with, where that is before the later side; else the last that is."""
+        last = self._later(published, after)
+        newest = self._figures(engine, period, currency, published[max(published)])
+        pin = newest_pin(engine, newest) if newest else None
+        closed = pin.closed if pin else newest.closed if newest else None
+        if closed is not None and closed.revision in published and closed.revision < last:
+            return str(closed.revision)
+        earlier = [revision for revision in published if revision < last]
+        if not earlier:
+            raise ConfigError(f"{period.text} has no revision before {last}: nothing to compare it with; see `rdspend status`")
+        return str(max(earlier))
+
+    @staticmethod
+    def _later(published: Mapping[int, int], after: str | None) -> int:
+        """The revision that `after` names; of a run that published none, the one that would have come next."""
+        if after is None:
+            return max(published)
+        if not after.startswith("run-"):
+            return int(after) if after.isdigit() else max(published)
+        run = int(number) if (number := after.removeprefix("run-")).isdigit() else 0
+        exact = [revision for revision, of_run in published.items() if of_run == run]
+        return exact[0] if exact else max((r for r, of_run in published.items() if of_run < run), default=0) + 1
+
+    def _revision(self, engine: Engine, period: Period, currency: str, published: Mapping[int, int], named: str) -> Revision:
+        if named.startswith("run-"):
+            snapshot = self.ledger.snapshot(named, period.months)
+            run = snapshot.run.run if snapshot.run else 0
+        elif named.isdigit() and int(named) in published:
+            run = published[int(named)]
+            snapshot = self.ledger.snapshot(str(run))
+        else:
+            known = ", ".join(map(str, published))
+            raise ConfigError(f"{period.text}: no revision {named!r}; expected one of {known}, or a run such as run-12")
+        attributed = [r for r in self.ledger.runs() if r.run <= run and "attribute" in r.stages and touches(r, period)]
+        return Revision(snapshot, self._figures(engine, period, currency, run), attributed[-1] if attributed else None)
+
+    def _figures(self, engine: Engine, period: Period, currency: str, run: int) -> Breakdown | None:
+        found = engine.rows(
+            "SELECT figures FROM publications WHERE period = ? AND policy = ? AND currency = ? AND run = ?",
+            [period.text, self.config.policy, currency, run],
+        )
+        return decode(found[0][0]) if found else None
 
     def explain(
         self, period: Period, what: str, currency: str | None, as_of: str | None, limit: int
@@ -94,6 +222,22 @@ class Reader:
                 return list_figure(engine, target, limit, chosen)
             attributed = self._attributed(period, snapshot)
             return explain_job(engine, target.value, self.config.engine.share_rule, chosen, attributed)
+
+    def export_focus(self, period: Period, out: Path, *, as_of: str | None = None, **how: Any) -> Exported:
+        """The period's charges as a FOCUS data set in the folder `out`, split to jobs; `how` as in `rdspend.focus_export`."""
+        snapshot = self._snapshot(as_of, period)
+        attributed = self._attributed(period, snapshot)
+        with tempfile.TemporaryDirectory(prefix="rdspend-export-") as spill, self._reader(Path(spill)) as engine:
+            return export_focus(engine, snapshot, attributed, period, out, share_rule=self.config.engine.share_rule, **how)
+
+    def jobs(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[Engine, str]:
+        """An engine with the table `job_money` of the period's jobs, for the caller to close, and the currency of its money."""
+        snapshot = self._snapshot(as_of, period)
+        engine = Engine(self.config.engine.memory_limit, self.config.engine.threads)
+        open_views(engine, snapshot, period)
+        chosen = choose_currency(engine, currency)
+        make_cells(engine, chosen)
+        return engine, chosen
 
     def check(self) -> list[str]:
         """Both sides of every month of the newest snapshot, source by source. Raises ConservationError when one differs."""
@@ -139,11 +283,16 @@ class Reader:
         snapshot = self.ledger.snapshot()
         with self._reader() as engine:
             snapshot.view(engine, "publications")
+            snapshot.view(engine, "closes")
             rows = engine.rows(
-                "SELECT period, policy, currency, max(revision), max(run) FROM publications GROUP BY ALL ORDER BY ALL"
+                "SELECT period, policy, currency, max(revision), max(run), (SELECT arg_max(c.revision, c.run) FROM closes AS c "
+                "WHERE c.period = p.period AND c.policy = p.policy AND c.currency = p.currency) AS closed "
+                "FROM publications AS p GROUP BY period, policy, currency ORDER BY period, policy, currency"
             )
         lines += ["", "published"]
-        lines += [f"  {p:<18} {policy:<10} {c}  revision {revision}  run {run}" for p, policy, c, revision, run in rows]
+        for p, policy, c, revision, run, closed in rows:
+            pinned = f"  closed with revision {closed}" if closed else ""
+            lines.append(f"  {p:<18} {policy:<10} {c}  revision {revision}  run {run}{pinned}")
         return lines
 
     def check_rules(self) -> tuple[list[str], int]:
@@ -169,9 +318,9 @@ class Reader:
         return lines, problems
 
     @contextmanager
-    def _reader(self) -> Iterator[Engine]:
+    def _reader(self, spill: Path | None = None) -> Iterator[Engine]:
         options = self.config.engine
-        with Engine(options.memory_limit, options.threads) as engine:
+        with Engine(options.memory_limit, options.threads, spill) as engine:
             yield engine
 
     def health(self, seconds: Mapping[str, float] | None = None) -> Health:
@@ -182,10 +331,15 @@ class Reader:
             snapshot.view(engine, "coverage")
             rows = engine.rows(
                 "SELECT source, arg_max(complete, asked_at), max(epoch(asked_at)) FILTER (complete), max(epoch(asked_at)), "
-                "arg_max(seconds, asked_at), arg_max(rows, asked_at) FROM coverage GROUP BY source ORDER BY source"
+                "arg_max(seconds, asked_at), arg_max(rows, asked_at), COALESCE(sum(requests), 0), "
+                "COALESCE(sum(own_cost_nanos), 0) FROM coverage GROUP BY source ORDER BY source"
             )
         known = {source.name for source in self.config.collectors}
-        sources = tuple(SourceHealth(*row) for row in rows if row[0] in known)
+        sources = tuple(
+            SourceHealth(source, up, success, attempt, took, delivered, int(requests), money(own_cost))
+            for source, up, success, attempt, took, delivered, requests, own_cost in rows
+            if source in known
+        )
         stages = tuple(StageHealth(stage, seconds) for stage, seconds in (seconds or {}).items())
         last = runs[-1] if runs else None
         return Health(
@@ -193,9 +347,13 @@ class Reader:
         )
 
 
-def _touches(run: Run, period: Period) -> bool:
-    """Whether a run may have changed figures of the period. Tagging a month goes on to all later ones."""
-    stages, months = set(run.stages.split(",")), parse_period(run.period).months
-    return ("tag" in stages and months[0] <= period.months[-1]) or (
-        "attribute" in stages and bool(set(months) & set(period.months))
-    )
+def _chosen(known: Collection[str], wanted: str | None, period: Period) -> str:
+    if not known:
+        raise ConfigError(f"{period.text} was never published; run `rdspend publish` first")
+    if wanted is None and len(known) == 1:
+        return next(iter(known))
+    if wanted in known:
+        return str(wanted)
+    several = ", ".join(sorted(known))
+    said = "choose one with --currency" if wanted is None else f"--currency {wanted!r} is none of them"
+    raise ConfigError(f"the period was published in {several}; {said}")

@@ -1,36 +1,28 @@
-"""Restatement: how far a month's bill is, what a closed month was closed with, and what moved between two revisions.
+"""Restatement: how far a month's bill is, what a closed month was closed with, and what a month can be closed with.
 
 A month's state is that of its newest publication: figures read while the month ran stay those of an open month, however much
 time passes, until somebody reads the bill again. Only a pin (`rdspend close`) changes it in between.
-
-The difference of two revisions comes from their snapshots: both bills, both attributions, both breakdowns by the same
-statements. Only files that differ are compared line by line: first sums by source, account and service, then sums by resource
-and day (under a bounded number of hashes), then rows, in the resource days that moved most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
-from rdspend.breakdown import decode, make_cells, money, open_views, ranking
+from rdspend.breakdown import NO_CURRENCY, decode, named_currencies
+from rdspend.closing import half_unit, money
 from rdspend.engine import Engine
-from rdspend.errors import ConservationError
-from rdspend.ledger import Run, Snapshot, select_files
+from rdspend.errors import ConfigError
+from rdspend.ledger import Run
 from rdspend.period import Period, parse_period
-from rdspend.schema import CHARGES, TABLES, Breakdown, Closed
+from rdspend.schema import Breakdown, Closed
 
 SECONDS_UNTIL_SETTLED = 14 * 24 * 3600
 """Bills are restated without a word for about two weeks after the month."""
 
-HASHES = 2**20
-"""Resource days are told apart by so many hashes: memory stays bounded, whatever the bill."""
-
-ROWS_LOOKED_AT = 500_000
-"""Bill rows of both revisions together that are compared one by one, in the resource days that moved most."""
+WORST_FIRST = ("corrected", "open", "preliminary", "closed")
 
 ZERO = Decimal(0)
 
@@ -38,18 +30,23 @@ ZERO = Decimal(0)
 # --- the state of a month ---------------------------------------------------------------------------------------------
 
 
-def with_state(engine: Engine, made: Breakdown, period: Period, now: float) -> Breakdown:
+def with_state(engine: Engine, made: Breakdown, period: Period, now: float, sources: Collection[str]) -> Breakdown:
     """A breakdown just made, with its state. Wants the views `charges`, `publications` and `closes` of its snapshot.
 
-    made  with its revision and snapshot
-    now   epoch seconds: when the run began that makes it
+    made     with its revision and snapshot
+    now      epoch seconds: when the run began that makes it
+    sources  names of those that are configured
     """
     pin = newest_pin(engine, made)
     closed = pin.closed if pin else _handed_on(engine, made)
     if closed is not None:
         return _against(engine, made, closed)
-    state = _state_by_rule(engine, made, period, now)
-    return replace(made, state=state, closed=closed_with(made, now) if state == "closed" else None)
+    if now < period.window.end.timestamp():
+        return replace(made, state="open", state_why="it has not ended")
+    why = "; ".join(_reasons(engine, made, period, now, sources))
+    if why:
+        return replace(made, state="preliminary", state_why=why)
+    return replace(made, state="closed", closed=closed_with(made, now))
 
 
 def with_pin(engine: Engine, published: Breakdown) -> Breakdown:
@@ -62,6 +59,22 @@ def with_pin(engine: Engine, published: Breakdown) -> Breakdown:
         return published
     shown = replace(published, snapshot=f"run-{max(pin.run, run_number(published.snapshot))}")
     return _against(engine, shown, pin.closed)
+
+
+def with_worst_state(converted: Breakdown, parts: Sequence[Breakdown]) -> Breakdown:
+    """A breakdown in one currency, with the worst state of those it is made of. Closed figures stay in their currencies."""
+    stated = [part for part in parts if part.state]
+    if not stated:
+        return converted
+    worst = min((part.state for part in stated), key=WORST_FIRST.index)
+    why = (f"{part.currency}: {_state_words(part)}" for part in stated if part.state == worst and worst != "closed")
+    return replace(converted, state=worst, state_why="; ".join(why), closed=None)
+
+
+def _state_words(b: Breakdown) -> str:
+    if b.closed is None:
+        return b.state_why
+    return f"closed with {b.closed.total:,.2f} as revision {b.closed.revision}, now {b.total:,.2f}"
 
 
 def touches(run: Run, period: Period) -> bool:
@@ -101,13 +114,44 @@ def run_number(snapshot: str) -> int:
     return int(snapshot.removeprefix("run-"))
 
 
-def _handed_on(engine: Engine, made: Breakdown) -> Closed | None:
-    """What the newest publication was closed with; the first that the rule called closed says it of itself."""
-    found = engine.rows(
-        "SELECT figures FROM publications WHERE period = ? AND policy = ? AND currency = ? ORDER BY run DESC LIMIT 1",
-        [made.period, made.policy.name, made.currency],
+def newest(engine: Engine, period: str, policy: str) -> dict[str, Breakdown]:
+    """The newest publication of a period in each currency. Wants the view `publications`."""
+    rows = engine.rows(
+        "SELECT currency, arg_max(figures, run) FROM publications WHERE period = ? AND policy = ? GROUP BY currency "
+        "ORDER BY currency",
+        [period, policy],
     )
-    return decode(found[0][0]).closed if found else None
+    return {currency: decode(figures) for currency, figures in rows}
+
+
+def kept_currencies(engine: Engine, period: str, policy: str) -> set[str]:
+    """Currencies in which a period is published though no bill names them any more. Wants `publications` and `closes`.
+
+    Those somebody closed it in, those it was closed in by itself, and those whose newest publication has money.
+    """
+    closed = engine.rows("SELECT DISTINCT currency FROM closes WHERE period = ? AND policy = ?", [period, policy])
+    published = {c for c, b in newest(engine, period, policy).items() if b.closed is not None or _has_money(b)}
+    return ({c for (c,) in closed} | published) - {NO_CURRENCY}
+
+
+def currencies_to_publish(engine: Engine, period: str, policy: str) -> tuple[str, ...]:
+    """Currencies that attributions name, and those that are kept; NO_CURRENCY when it never had any."""
+    return tuple(sorted({*named_currencies(engine), *kept_currencies(engine, period, policy)})) or (NO_CURRENCY,)
+
+
+def _handed_on(engine: Engine, made: Breakdown) -> Closed | None:
+    """What the newest publication was closed with; the first that the rule called closed says it of itself.
+
+    A currency that was never published was nothing (revision 0) in a period that was closed in others.
+    """
+    published = newest(engine, made.period, made.policy.name)
+    if made.currency in published:
+        return published[made.currency].closed
+    closed = [each.closed for each in (with_pin(engine, b) for b in published.values()) if each.closed is not None]
+    if not closed:
+        return None
+    last = max(closed, key=lambda each: (each.closed_at, each.snapshot))
+    return Closed(0, last.snapshot, ZERO, ZERO, last.closed_at)
 
 
 def _published(engine: Engine, made: Breakdown, run: int) -> Breakdown:
@@ -120,311 +164,138 @@ def _published(engine: Engine, made: Breakdown, run: int) -> Breakdown:
 
 def _against(engine: Engine, made: Breakdown, closed: Closed) -> Breakdown:
     """Closed, or corrected when a figure is another one now. New words (a title, a finding) correct nothing."""
-    same = _figures(made) == _figures(_published(engine, made, run_number(closed.snapshot)))
-    return replace(made, state="closed" if same else "corrected", closed=closed)
+    if closed.revision:
+        same = _figures(made) == _figures(_published(engine, made, run_number(closed.snapshot)))
+    else:
+        same = not _has_money(made)
+    return replace(made, state="closed" if same else "corrected", state_why="", closed=closed)
 
 
 def _figures(b: Breakdown) -> tuple[object, ...]:
-    return b.total, b.billed_total, b.cells, b.closings, b.services
+    # Breakdowns of an earlier rdspend say the currency once, not with every closing.
+    closings = tuple(replace(c, currency=c.currency or b.currency) for c in b.closings)
+    return b.total, b.billed_total, b.cells, closings, b.services
 
 
-def _state_by_rule(engine: Engine, made: Breakdown, period: Period, now: float) -> str:
-    end = period.window.end.timestamp()
-    if now < end:
-        return "open"
-    # What is billed as 0 (usage under a commitment) never comes on an invoice.
-    without_invoice = engine.value(
-        "SELECT count(*) FROM charges WHERE billing_currency = ? AND CASE WHEN basis = 'estimated' "
-        "THEN effective_cost_nanos <> 0 ELSE billed_cost_nanos <> 0 AND invoice_id IS NULL END",
-        [made.currency],
-    )
-    settled = now >= end + SECONDS_UNTIL_SETTLED and made.complete and not without_invoice
-    return "closed" if settled else "preliminary"
+def _has_money(b: Breakdown) -> bool:
+    return bool(b.total or b.billed_total or any(cell.cost or cell.billed_cost for cell in b.cells))
 
 
-# --- the difference of two revisions ----------------------------------------------------------------------------------
+# --- why a month is not closed ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of the two revisions that are compared. revision: 0 for a run that published none."""
-
-    revision: int
-    snapshot: str
-    total: Decimal
-    billed_total: Decimal
-
-
-@dataclass(frozen=True)
-class Move:
-    """Money of one group in both revisions, effective and billed."""
-
-    name: str
-    before: Decimal
-    after: Decimal
-    difference: Decimal
-    billed_before: Decimal
-    billed_after: Decimal
-    billed_difference: Decimal
+def _reasons(engine: Engine, made: Breakdown, period: Period, now: float, sources: Collection[str]) -> Iterator[str]:
+    if now < period.window.end.timestamp() + SECONDS_UNTIL_SETTLED:
+        yield "it ended less than 14 days ago"
+    billed = {month for (month,) in engine.rows("SELECT DISTINCT billing_period FROM charges WHERE basis = 'billed'")}
+    if missing := [month for month in period.months if month not in billed]:
+        yield f"no bill has a line of {', '.join(missing)} yet"
+    for source in sorted(set(sources) - {gap.source for gap in made.coverage}):
+        yield f"{source} was never asked about it"
+    for source in sorted({gap.source for gap in made.coverage if not gap.complete}):
+        yield f"{source} did not show all of it"
+    for source, basis, lines, nanos in engine.read("unsettled", {"currency": made.currency}):
+        if basis == "estimated":
+            yield f"{_amount(money(nanos))} {made.currency} is an estimate of {source} that no bill has yet"
+        else:
+            billed_lines, have = ("1 line", "has") if lines == 1 else (f"{lines:,} lines", "have")
+            yield f"{billed_lines} of {source} ({made.currency} {_amount(money(nanos))}) {have} no invoice yet"
+    yield from _unmet(made)
 
 
-@dataclass(frozen=True)
-class CategoryMove(Move):
-    """The same of an activity or bucket, and what made the effective difference; the three add up to it.
-
-    retagged: jobs that were another activity before. jobs: jobs that only one revision knows. money: all else.
-    """
-
-    retagged: Decimal
-    jobs: Decimal
-    money: Decimal
+def _amount(value: Decimal) -> str:
+    """Cents; what has more digits in all of them, since 0.00 would hide it."""
+    return f"{value:,.2f}" if value == round(value, 2) else f"{value.normalize():,f}"
 
 
-@dataclass(frozen=True)
-class RowMove:
-    """Bill rows of the same content in both revisions; their costs are summed where the content is there more than once.
-
-    before_origin, after_origin   `file:row` of the first of them, "" where the revision has none
-    """
-
-    source: str
-    billing_account: str
-    account: str
-    service: str
-    resource: str
-    sku: str
-    charge_category: str
-    line_type: str
-    start: str
-    end: str
-    description: str
-    before: Decimal
-    after: Decimal
-    difference: Decimal
-    billed_before: Decimal
-    billed_after: Decimal
-    billed_difference: Decimal
-    before_rows: int
-    after_rows: int
-    before_origin: str
-    after_origin: str
+def _unmet(b: Breakdown) -> Iterator[str]:
+    """Invoices that state something else than the bill: by more than rounding, or in another currency."""
+    for i in b.invoices:
+        if i.stated is None or i.rounded or i.difference == 0:
+            continue
+        lines = "its lines are in another currency" if i.difference is None else f"its lines add to {i.billed:,.2f}"
+        yield f"invoice {i.invoice} of {i.source} states {i.stated:,.2f} {i.currency}, {lines}"
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Something that changed between the two. count: bill rows, jobs, nodes or rates.
-
-    money: of `bill` and `jobs` what it added; of the others, which move money inside the month, what those jobs cost now.
-    """
-
-    kind: str
-    words: str
-    count: int
-    money: Decimal
-    billed_money: Decimal
+# --- closing ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Two revisions of a period in one currency. Each of the lists of moves adds up to `whole`, and so do rows and rest.
-
-    rest             differences of all bill rows that are not among `rows`
-    rows_looked_at   bill rows of both that were compared one by one, of `rows_moved` in resource days that moved
-    """
-
-    period: str
-    policy: str
-    currency: str
-    before: Side
-    after: Side
-    whole: Move
-    sources: tuple[Move, ...]
-    accounts: tuple[Move, ...]
-    services: tuple[Move, ...]
-    teams: tuple[Move, ...]
-    activities: tuple[CategoryMove, ...]
-    rows: tuple[RowMove, ...]
-    rest: Decimal
-    billed_rest: Decimal
-    rows_looked_at: int
-    rows_moved: int
-    causes: tuple[Cause, ...]
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A side of a comparison as the caller names it: a snapshot, and what was published of it."""
-
-    snapshot: Snapshot
-    published: Breakdown | None
-
-
-def compare(
+def closable(
     engine: Engine,
+    runs: Sequence[Run],
     period: Period,
     policy: str,
-    currency: str,
-    sides: Sequence[Revision],
-    limit: int,
-    look_at: int = ROWS_LOOKED_AT,
-) -> Difference:
-    """What moved between two revisions, the older first. Raises ConservationError when the parts are not the whole.
+    currency: str | None,
+    sources: Collection[str],
+    even_if_incomplete: bool,
+) -> list[Breakdown]:
+    """The period's newest published breakdowns. Raises ConfigError when they are not what a month is closed with.
 
-    limit    how many bill rows to name
-    look_at  how many to compare one by one: as many resource days, those that moved most first, as hold so many
+    runs     all finished ones
+    sources  names of those that are configured
     """
-    before, after = (side.snapshot for side in sides)
-    looked_at, moved = _compare_bills(engine, period, before, after, {"currency": currency, "most": look_at})
-    _compare_cells(engine, period, before, after, currency)
-    by_source = engine.read("bill_group", column="source")
-    sources = tuple(_move(*row[:5]) for row in by_source)
-    whole = _sum(period.text, sources)
-    rows = (
-        tuple(_row(row) for row in engine.read("row_move", {"currency": currency, "limit": limit}, **_ROW_WORDS))
-        if looked_at
-        else ()
-    )
-    made = Difference(
-        period=period.text,
-        policy=policy,
-        currency=currency,
-        before=_side(sides[0], whole.before, whole.billed_before),
-        after=_side(sides[1], whole.after, whole.billed_after),
-        whole=whole,
-        sources=sources,
-        accounts=tuple(_move(*row[:5]) for row in engine.read("bill_group", column="account")),
-        services=tuple(_move(*row[:5]) for row in engine.read("bill_group", column="service")),
-        teams=tuple(_move(*row) for row in engine.read("team_move")),
-        activities=tuple(_category(row) for row in engine.read("category_move")),
-        rows=rows,
-        rest=whole.difference - sum((row.difference for row in rows), ZERO),
-        billed_rest=whole.billed_difference - sum((row.billed_difference for row in rows), ZERO),
-        rows_looked_at=looked_at,
-        rows_moved=moved,
-        causes=tuple(_causes(engine, before, after, by_source, sides)),
-    )
-    _refuse_loss(made, sides)
-    return made
+    name = period.text
+    published = newest(engine, name, policy)
+    if not published:
+        raise ConfigError(f"{name} was never published under the policy {policy!r}; run `rdspend publish` first")
+    touched = max((run.run for run in runs if touches(run, period)), default=0)
+    current = [each for each in published.values() if run_number(each.snapshot) >= touched]
+    if not current:
+        raise ConfigError(f"{name} was attributed or tagged again since it was published; run `rdspend publish` first")
+    chosen = [each for each in current if currency in (None, each.currency)]
+    if not chosen:
+        raise ConfigError(f"--currency {currency!r}: the period has {', '.join(each.currency for each in current)}")
+    if not even_if_incomplete:
+        _refuse_incomplete(chosen, sources)
+    return chosen
 
 
-# Rows with the same content, whatever they cost; the slot is what is summed before rows are looked at.
-_KEY = (
-    *("source", "basis", "billing_account_id", "sub_account_id", "service_name", "resource_id", "sku_id", "charge_category"),
-    *("line_type", "charge_period_start", "charge_period_end", "charge_description"),
-)
-_SLOT = (
-    f"hash(source, sub_account_id, service_name, resource_id, sku_id, epoch_us(charge_period_start) // 86400000000) % {HASHES}"
-)
-_ROW_WORDS = {
-    "slot": _SLOT,
-    "key": ", ".join(_KEY),
-    "columns": ", ".join((*_KEY, "effective_cost_nanos", "billed_cost_nanos", "origin_file", "origin_row")),
-}
-
-
-def _compare_bills(
-    engine: Engine, period: Period, before: Snapshot, after: Snapshot, values: Mapping[str, Any]
-) -> tuple[int, int]:
-    """Tables `bill_move` and `moved_slot`; how many rows are to be looked at, of how many in resource days that moved."""
-
-    def files(snapshot: Snapshot) -> set[str]:
-        return {f.path for f in snapshot.files("charges") if f.partition["billing_period"] in period.months}
-
-    old, new = files(before), files(after)
-    for name, paths in (
-        ("kept_line", old & new),
-        ("gone_line", old - new),
-        ("new_line", new - old),
-    ):
-        engine.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {select_files(before.root, CHARGES, sorted(paths))}")
-    engine.run("bill_move", values)
-    engine.run("moved_slot", values, slot=_SLOT)
-    ((looked_at, moved),) = engine.rows("SELECT sum(lines) FILTER (looked_at), sum(lines) FROM moved_slot")
-    return int(looked_at or 0), int(moved or 0)
-
-
-def _compare_cells(engine: Engine, period: Period, before: Snapshot, after: Snapshot, currency: str) -> None:
-    """Tables `before_job`, `after_job`, `before_cell`, `after_cell` and `job_move`; views of what else may have changed."""
-    for name, snapshot in (("before", before), ("after", after)):
-        open_views(engine, snapshot, period)
-        make_cells(engine, currency)
-        for table, kept in (("job_money", "job"), ("cell", "cell")):
-            engine.execute(f"ALTER TABLE {table} RENAME TO {name}_{kept}")
-        for table in ("tags", "nodes", "rates"):
-            snapshot.view(engine, table, name=f"{name}_{table}")
-    engine.run("job_move")
-
-
-def _causes(
-    engine: Engine, before: Snapshot, after: Snapshot, by_source: Sequence[Sequence[Any]], sides: Sequence[Revision]
-) -> Iterator[Cause]:
-    for source, *nanos, lines_before, lines_after in by_source:
-        effective, billed = nanos[1] - nanos[0], nanos[3] - nanos[2]
-        if effective or billed or lines_before != lines_after:
-            words = f"the bill of {source} says something else: {lines_before:,} rows before, {lines_after:,} now"
-            yield Cause("bill", words, lines_after, money(effective), money(billed))
-    taggers = engine.rows("SELECT DISTINCT tagger FROM before_tags UNION SELECT DISTINCT tagger FROM after_tags")
-    for old, was, new, now, jobs, effective, billed in engine.read("retagged", rank=ranking(t for (t,) in taggers)):
-        words = f"{new or 'nobody'} says {now}, before {old or 'nobody'} said {was}"
-        yield Cause("retagged", words, jobs, money(effective), money(billed))
-    changed = {kind: (jobs, money(e), money(b)) for kind, jobs, e, b in engine.read("changed_jobs")}
-    for kind, name, words in (
-        ("new", "jobs", "jobs that were not known before"),
-        ("gone", "jobs", "jobs that are not known any more"),
-        ("time", "placements", "jobs that held other GPU time than was known before"),
-        ("team", "teams", "jobs that are another team's now"),
-    ):
-        if kind in changed:
-            yield Cause(name, words, *changed[kind])
-    for table, what in (("nodes", "records of nodes"), ("rates", "prices of rate cards")):
-        columns = ", ".join(c.name for c in TABLES[table].columns if not c.name.startswith("origin_"))
-        ((count,),) = engine.read("changed_records", table=table, columns=columns)
-        if count:
-            yield Cause(table, f"{what} that only one of the two has", count, ZERO, ZERO)
-    rules = [side.published.share_rule if side.published else None for side in sides]
-    if None not in rules and rules[0] != rules[1]:
-        words = f"nodes are shared by {rules[1]!r} now, before by {rules[0]!r}: jobs that cost something else"
-        yield Cause("share_rule", words, *changed.get("cost", (0, ZERO, ZERO)))
-
-
-def _move(name: str, before: int, after: int, billed_before: int, billed_after: int) -> Move:
-    figures = (before, after, after - before, billed_before, billed_after, billed_after - billed_before)
-    return Move(name, *(money(n) for n in figures))
-
-
-def _category(row: Sequence[Any]) -> CategoryMove:
-    move = _move(*row[:5])
-    retagged, jobs = money(row[5]), money(row[6])
-    figures = (move.before, move.after, move.difference, move.billed_before, move.billed_after, move.billed_difference)
-    return CategoryMove(move.name, *figures, retagged, jobs, move.difference - retagged - jobs)
-
-
-def _row(row: Sequence[Any]) -> RowMove:
-    before, after, billed_before, billed_after = row[11:15]
-    figures = (before, after, after - before, billed_before, billed_after, billed_after - billed_before)
-    return RowMove(*row[:11], *(money(n) for n in figures), *row[15:])
-
-
-def _sum(name: str, moves: Sequence[Move]) -> Move:
-    figures = ("before", "after", "difference", "billed_before", "billed_after", "billed_difference")
-    return Move(name, *(sum((getattr(move, figure) for move in moves), ZERO) for figure in figures))
-
-
-def _side(side: Revision, total: Decimal, billed_total: Decimal) -> Side:
-    return Side(side.published.revision if side.published else 0, side.snapshot.name, total, billed_total)
-
-
-def _refuse_loss(made: Difference, sides: Sequence[Revision]) -> None:
-    """Bill and breakdown of either revision are the same money, and that which was published."""
-    whole = replace(made.whole, name="")
-    for name in ("sources", "accounts", "services", "teams", "activities"):
-        parts = _sum("", getattr(made, name))
-        if parts != whole:
-            raise ConservationError(f"{made.period}: the moves by {name} add up to {parts}, not to {whole}; nothing is shown")
-    for side, found in zip(sides, (made.before, made.after), strict=True):
-        told = side.published
-        if told is not None and (told.total, told.billed_total) != (found.total, found.billed_total):
-            raise ConservationError(
-                f"{made.period}: revision {told.revision} was published with {told.total} (billed {told.billed_total}); "
-                f"its snapshot {found.snapshot} holds {found.total} (billed {found.billed_total})"
+def _refuse_incomplete(chosen: Sequence[Breakdown], sources: Collection[str]) -> None:
+    name = chosen[0].period
+    silent = sorted(set(sources) - {gap.source for each in chosen for gap in each.coverage})
+    if silent:
+        raise ConfigError(f"{name}: {silent[0]} was never asked about it; run `rdspend run`, or add --even-if-incomplete")
+    gap = next((gap for each in chosen for gap in each.coverage if not gap.complete), None)
+    if gap is not None:
+        raise ConfigError(
+            f"{name}: {gap.source} did not show {gap.start:%Y-%m-%dT%H:%MZ} to {gap.end:%Y-%m-%dT%H:%MZ} ({gap.why}); "
+            f"collect it (`rdspend run`), or close the month without it: --even-if-incomplete"
+        )
+    for each in chosen:
+        if each.currency == NO_CURRENCY or each.basis == "estimated":
+            lacks = "no bill has a line of it" if each.currency == NO_CURRENCY else "all of it is an estimate"
+            raise ConfigError(
+                f"{name} {each.currency}: {lacks}; wait for its bill, or close the month without one: --even-if-incomplete"
             )
+
+
+def closing_words(now: Breakdown, before: Pin | None) -> list[str]:
+    """What closing a breakdown says: what somebody should look at first, and what the month is closed with."""
+    return [*(f"alert: {now.period} {now.currency}: {alert}" for alert in _alerts(now)), _closed_words(now, before)]
+
+
+def _alerts(b: Breakdown) -> Iterator[str]:
+    yield from _unmet(b)
+    for c in b.checks:
+        if c.complete and abs(c.difference) >= half_unit(c.currency):
+            of = ", ".join(filter(None, (c.source or "all bills", c.service, c.account)))
+            yield f"the provider's own summary of {of} states {c.stated:,.2f} {c.currency}, the bill has {c.billed:,.2f}"
+    estimated = sum((c.charges for c in b.closings if c.basis == "estimated" and c.currency in ("", b.currency)), ZERO)
+    if estimated:
+        yield f"{_amount(estimated)} of the total is an estimate that no bill has"
+
+
+def _closed_words(now: Breakdown, before: Pin | None) -> str:
+    name = f"{now.period} {now.currency}"
+    figures = f"revision {now.revision}: {now.total:,.2f} effective, {now.billed_total:,.2f} billed"
+    if before is not None and before.closed.revision == now.revision:
+        return f"{name} is closed with {figures} already, since {before.closed.closed_at:%Y-%m-%d}"
+    was = before.closed if before else now.closed
+    if was is None or was.revision == now.revision:
+        return f"closed {name} with {figures}"
+    if not was.revision:
+        return f"closed {name} with {figures}; the month was closed without any {now.currency}, and the correction is accepted"
+    return (
+        f"closed {name} again with {figures}; the correction of revision {was.revision} "
+        f"({was.total:,.2f} effective, {was.billed_total:,.2f} billed) is accepted"
+    )

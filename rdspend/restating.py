@@ -10,8 +10,11 @@ from decimal import Decimal
 import click
 from rich.console import Console
 
+from rdspend.difference import Difference, Move, RowMove, Side
 from rdspend.explaining import grid, heading, money, short, visible, wide_console
-from rdspend.restatement import Difference, Move, RowMove, Side
+
+ADDED = ("bill", "invoices", "jobs")
+"""Causes whose money came or went; of all others it is what those jobs cost now."""
 
 MONEY = ("before", "now", "difference", "billed difference", "retagged", "other jobs", "same jobs", "money")
 
@@ -57,14 +60,14 @@ def _whole(console: Console, found: Difference) -> None:
 def _causes(console: Console, found: Difference) -> None:
     heading(console, "What changed")
     if not found.causes:
-        console.print("Nothing: bill, jobs, tags, nodes and prices say the same.")
+        console.print("Nothing: no figure is another one.")
         return
     listed = grid("what", "", "how many", "money", right=("how many", "money"))
     for cause in found.causes:
-        amount = _signed(cause.money) if cause.kind in ("bill", "jobs") else money(cause.money)
+        amount = _signed(cause.money) if cause.kind in ADDED else money(cause.money)
         listed.add_row(cause.kind, visible(cause.words), f"{cause.count:,}", amount)
     console.print(listed)
-    if {cause.kind for cause in found.causes} - {"bill", "jobs"}:
+    if any(cause.money for cause in found.causes if cause.kind not in ADDED):
         console.print("Money without a sign moved inside the month: it is what those jobs cost now.")
 
 
@@ -105,7 +108,8 @@ def _rows(console: Console, found: Difference) -> None:
         return
     listed = grid("file:row", "resource", "from", "what", "before", "now", "difference", right=MONEY)
     for row in found.rows:
-        words = (_origin(row), row.resource or row.service, row.start, row.description or row.charge_category)
+        what = " ".join(filter(None, (row.description or row.charge_category, row.status and f"({row.status})")))
+        words = (_origin(row), row.resource or row.service, row.start, what)
         listed.add_row(*map(visible, words), money(row.before), money(row.after), _signed(row.difference))
     listed.add_row("all other rows", "", "", "", "", "", _signed(found.rest))
     console.print(listed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +48,9 @@ shared: storage, network, control plane, support, tax, credits. unclassified: a 
 """
 
 BASES = ("billed", "estimated")
+
+CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
+"""FOCUS ChargeCategory."""
 
 STATES = ("open", "preliminary", "closed", "corrected")
 """How far a period's bill is. open: it still runs. preliminary: it ended less than 14 days ago, or money has no invoice yet.
@@ -288,7 +292,7 @@ STATEMENTS = Table(
         ("source", "string", "configured name of the collector that delivered it"),
         ("billing_period", "string", "month, `2026-10`"),
         *_ORIGIN,
-        ("kind", "string", "`invoice`: what is to be paid; `check`: a summary to compare the bill with"),
+        ("kind", "string", "`invoice`: what is to be paid; `check`: a summary of all of it to compare the bill with"),
         ("invoice_id", "string", "the invoice", "a check"),
         ("bill", "string", "configured name of the collector whose bill it is about", "whichever bill names the invoice"),
         ("provider_name", "string", "who states it", "not given"),
@@ -440,6 +444,7 @@ LOADS = Table(
         ("key", "string", "digest of what was loaded: export, period and content of its manifest"),
         ("rows", "int64", "rows delivered"),
         ("effective_cost_nanos", "int64", "money delivered", "no money in this source"),
+        ("notes", "string", "what was found while reading it, as JSON: kind, subject, detail, rows"),
         ("run", "int64", "the run that loaded it"),
     ),
 )
@@ -574,7 +579,7 @@ class Delivery:
     complete  "I saw all of it". Not knowing is SourceUnavailable, never a smaller delivery.
     notes     findings to show: (kind, subject, detail, rows).
     key       a digest of all that the rows are made from. Where the ledger holds this table and scope of this source under
-              the same key, the rows are not read again, and the findings of that month stay. `notes` are looked at after
+              the same key, the rows are not read again, and what was noted with them stays. `notes` are looked at after
               the rows were made.
     requests  requests of this delivery that the provider charges for, and
     own_cost  what they cost, in nanos of USD.
@@ -692,7 +697,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class SourceClosing:
-    """One source and billing month: bill against attributions, in the currency, effective and billed."""
+    """One source and billing month: bill against attributions, effective and billed. Currency `""`: the breakdown's."""
 
     source: str
     billing_period: str
@@ -701,6 +706,7 @@ class SourceClosing:
     attributed: Decimal
     billed_charges: Decimal
     billed_attributed: Decimal
+    currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -761,7 +767,7 @@ class EstimateError:
 
 @dataclass(frozen=True)
 class Closed:
-    """The figures a period was closed with."""
+    """The figures a period was closed with. Revision 0: none of this currency; it came to a period closed in others."""
 
     revision: int
     snapshot: str
@@ -793,7 +799,8 @@ class Breakdown:
                  capacity is known (idle_gpu_hours_known).
     stages, teams, clusters   jobs' money by those, descending, `""` for not known.
     charges, attributed       sums of both sides; a breakdown whose difference is not zero can't be made.
-    state        one of STATES; "" in breakdowns published before there were states. `closed` is what it was closed with.
+    state        one of STATES; "" in breakdowns published before there were states. `state_why` says in words what keeps it
+                 from being closed. `closed` is what it was closed with.
     bridge       the closing table: from effective to billed by source, invoice and category; its sums are total, billed_total.
     invoices, checks   what others state against it.
     estimate_errors    of the newest month known for each GPU type; estimated_low, estimated_high: the interval of the total
@@ -831,6 +838,7 @@ class Breakdown:
     title: str = ""
     remark: str = ""
     state: str = ""
+    state_why: str = ""
     closed: Closed | None = None
     bridge: tuple[ClosingRow, ...] = ()
     invoices: tuple[InvoiceClosing, ...] = ()
@@ -872,6 +880,14 @@ class StageHealth:
 
 
 @dataclass(frozen=True)
+class PushHealth:
+    """How often an exporter's receiver did not take what was pushed, since this process began."""
+
+    exporter: str
+    failures: int
+
+
+@dataclass(frozen=True)
 class Health:
     """The state of rdspend itself. `last_run` and `last_success` (the last run that was ok) end at these epoch seconds."""
 
@@ -881,6 +897,7 @@ class Health:
     last_run_ok: bool = False
     last_run: float | None = None
     last_success: float | None = None
+    pushes: tuple[PushHealth, ...] = ()
 
 
 class Exporter(Protocol):
@@ -896,3 +913,18 @@ class Served(Protocol):
     listen: str
 
     def render(self, breakdowns: Iterable[Breakdown], health: Health) -> bytes: ...
+
+
+@runtime_checkable
+class Pushed(Protocol):
+    """An exporter that sends what is shown to a receiver, after each run, together with the state of rdspend itself.
+
+    It is handed all of it at once, by `push` and not by `export`. Raises SourceUnavailable when it was not taken, which is
+    counted and disturbs nothing; it has a time limit of its own.
+    """
+
+    def push(self, breakdowns: Iterable[Breakdown], health: Health | None) -> None: ...
+
+    def observing(self) -> AbstractContextManager[None]:
+        """While it lasts, spans and log records of rdspend are kept for the next push."""
+        ...

@@ -169,7 +169,7 @@ def test_a_folder_is_read_with_all_below_it_and_a_glob_by_its_pattern(tmp_path: 
     bill(tmp_path, {"BilledCost": "2"}, name="deep/er/b.csv")
     with gzip.open(tmp_path / "deep/c.csv.gz", "wt") as out:
         out.write(text({**LINE, "BilledCost": "4"}))
-    typed(tmp_path / "deep/d.parquet", BilledCost="'8'")
+    typed(tmp_path / "deep/d.parquet", BilledCost="'8'", BillingAccountId="'2'")
     (tmp_path / "manifest.json").write_text("{}")
     for path, total in ((tmp_path, 15), (f"{tmp_path}/*.csv", 1), (f"{tmp_path}/**/*.csv*", 7), (f"{tmp_path}/d*", 14)):
         assert sum(int(str(n)) for (n,) in collect(path, "billed_cost_nanos")) == total * 10**9, path

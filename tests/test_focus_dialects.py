@@ -590,6 +590,14 @@ def test_json_lines_from_bigquery_say_the_same_as_parquet(tmp_path: Path) -> Non
     assert len(collect(path, "1")) == 4
 
 
+def test_lists_of_google_cloud_that_are_texts_are_refused_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bill.csv"
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"COPY ({detailed()}) TO '{path}' (FORMAT csv)")
+    assert f"{path}: can't be read" in refusal(path)
+
+
 def test_the_focus_view_of_google_cloud_is_net_of_credits_already(tmp_path: Path) -> None:
     extra = {
         "x_Credits": "[{'Name': 'c', 'Amount': CAST(-0.5 AS DECIMAL(38, 9)), 'Type': 'PROMOTION'}]",
@@ -606,6 +614,20 @@ def test_the_focus_view_of_google_cloud_is_net_of_credits_already(tmp_path: Path
     assert collect(path, "service_category", "line_type", "charge_category", "tags") == [
         ("Compute", "regular", "Usage", {"team": "core", "project_label/team": "lab"})
     ]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_text_of_tags_is_read_as_its_own_file_writes_it(tmp_path: Path, beside: bool) -> None:
+    of_google = {"x_Credits": "", "x_CostType": "regular", "x_ExportTime": "2026-10-03T00:00:00Z"}
+    pairs, keys = '[{"key": "team", "value": "core"}]', '{"key": "team", "value": "core"}'
+    bill(tmp_path / "a.csv", {"Tags": keys}, {"Tags": pairs, "BillingCurrency": "EUR"})
+    if beside:
+        bill(tmp_path / "b.csv", {**of_google, "Tags": pairs})
+    assert f"a.csv:3: row 2: Tags: found '{pairs}'" in refusal(tmp_path)
+    bill(tmp_path / "a.csv", {"Tags": keys})
+    assert collect(tmp_path / "a.csv", "tags") == [({"key": "team", "value": "core"},)]
+    bill(tmp_path / "b.csv", {**of_google, "Tags": keys})
+    assert f"b.csv:2: row 1: Tags: found '{keys}'" in refusal(tmp_path if beside else tmp_path / "b.csv")
 
 
 # --- Oracle, Nebius ---------------------------------------------------------------------------------------------------
@@ -753,6 +775,13 @@ def test_an_invoice_of_a_month_without_usage_is_refused(tmp_path: Path) -> None:
     september = Window(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
     with pytest.raises(ConfigError, match=r"prices.toml: invoice 1: an invoice of 2026-09"):
         collect(path, "1", window=september, rate_card=priced(tmp_path, INVOICE.replace("2026-10", "2026-09")))
+
+
+@pytest.mark.parametrize(("quantity", "currency"), [("1", "EUR"), ("0", "USD")])
+def test_an_invoice_that_no_usage_can_be_brought_to_is_refused(tmp_path: Path, quantity: str, currency: str) -> None:
+    path = bill(tmp_path / "bill.csv", {"ConsumedQuantity": quantity}, base=USAGE)
+    with pytest.raises(ConfigError, match=f"prices.toml: invoice 1: an invoice in {currency} of 2026-10, where no usage"):
+        collect(path, "basis", "billed_cost_nanos", rate_card=priced(tmp_path, INVOICE.replace("USD", currency)))
 
 
 def test_two_prices_for_one_thing_at_one_time_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,19 +22,23 @@ from typing import Any
 
 import click
 import pytest
-from breakdowns import build
+from breakdowns import against_others
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectors import focus, job_log, rate_card
+from collectors import contract, exchange, focus, invoices, job_log, rate_card
 from exporters.prometheus import CELLS_LEFT_AT_LEAST, Prometheus
 from rdspend import config as configuration
 from rdspend import errors, predicate
+from rdspend.bills import agreements
+from rdspend.bills.usage import Prices
 from rdspend.cli import main
+from rdspend.period import parse_period
 from rdspend.policy import available, load_policy
-from rdspend.schema import ACTIVITIES, STAGES, Health, Location, SourceHealth, StageHealth
+from rdspend.schema import ACTIVITIES, STAGES, Health, Location, PushHealth, SourceHealth, StageHealth
 from taggers import label, rule
 
 ROOT = Path(__file__).resolve().parents[1]
+OCTOBER = parse_period("2026-10").window
 KINDS = configuration.KINDS
 
 
@@ -170,7 +175,7 @@ KEYS = ("Key", "Type", "Default", "Meaning")
 
 def in_words(hint: Any) -> str:
     """The type of a field as docs/configuration.md writes it."""
-    if typing.get_origin(hint) is types.UnionType:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is typing.Literal:
         *most, last = (f"`{value}`" for value in typing.get_args(hint))
@@ -179,6 +184,8 @@ def in_words(hint: Any) -> str:
         return f"list of {in_words(typing.get_args(hint)[0])}"
     if typing.get_origin(hint) in (dict, Mapping):
         return "table of text"
+    if dataclasses.is_dataclass(hint):
+        return "table"
     simple: dict[Any, str] = {
         str: "text",
         Location: "path",
@@ -193,7 +200,7 @@ def in_words(hint: Any) -> str:
 def default_in_words(value: Any) -> str:
     if value is dataclasses.MISSING:
         return "required"
-    if value is None:
+    if value is None or dataclasses.is_dataclass(value):
         return "not set"
     return f"`{json.dumps(dict(value) if isinstance(value, Mapping) else value)}`"
 
@@ -215,9 +222,27 @@ def documented() -> dict[str, dict[str, tuple[str, str]]]:
     return {h: {names(key)[0]: (kind, default) for key, kind, default, _ in t.rows} for h, t in found.items()}
 
 
+def within() -> dict[str, Any]:
+    """Tables within the tables of plugins, each the same wherever it is."""
+    fields = ((kind, *field) for kind, name in PLUGINS for field in typing.get_type_hints(plugin(kind, name)).items())
+    return {f"[{kind}.NAME.{name}]": hint for kind, name, hint in fields if dataclasses.is_dataclass(hint)}
+
+
 def test_the_configuration_page_has_every_table_and_no_other() -> None:
-    tables_there_are = {"Top level", *(f"[{t}]" for t in configuration.TABLES), *(f"[{k}.{n}]" for k, n in PLUGINS)}
+    tables_there_are = {"Top level", *(f"[{t}]" for t in configuration.TABLES), *(f"[{k}.{n}]" for k, n in PLUGINS), *within()}
     assert set(documented()) == tables_there_are
+
+
+def test_the_page_has_the_keys_types_and_defaults_of_tables_within() -> None:
+    assert {heading: documented()[heading] for heading in within()} == {h: fields_in_words(t) for h, t in within().items()}
+
+
+def test_the_policies_that_the_manual_names_are_there_and_no_others() -> None:
+    named = {names(row[0])[0] for row in the_table("docs/operations.md", "Policy", "Belongs to", "Allows")}
+    assert named == {path.name for path in (ROOT / "deploy" / "iam").iterdir()}
+    for name in named:
+        statements = json.loads(text(f"deploy/iam/{name}"))["Statement"]
+        assert all(isinstance(s["Action"], str) and "*" not in s["Action"] for s in statements)
 
 
 @pytest.mark.parametrize("name", configuration.TABLES)
@@ -259,6 +284,15 @@ def test_the_page_has_the_columns_and_functions_of_predicates() -> None:
 
 def test_the_page_has_the_keys_of_the_files_that_plugins_read() -> None:
     assert set(listed("[collectors.rate_card]", ("Key of a rate", "Meaning"))) == set(rate_card.KEYS)
+    assert set(listed("[collectors.invoices]", ("Key of an invoice", "Meaning"))) == set(agreements.STATED.known)
+    assert set(listed("[collectors.exchange]", ("Key of an exchange rate", "Meaning"))) == set(agreements.EXCHANGE.known)
+    of_contracts = {
+        (key, form)
+        for keys, where, _ in the_table("docs/configuration.md", "Key of a contract", "In", "Meaning")
+        for key in names(keys)
+        for form in names(where)
+    }
+    assert of_contracts == {(key, form.name) for form in agreements.AGREEMENTS["contract"].forms for key in form.known}
     assert set(listed("[collectors.job_log]", ("Column of the log", "Meaning"))) == set(job_log.FIELDS)
     assert set(listed("[taggers.rule]", ("Key of a rule", "Meaning"))) == set(rule.KEYS)
     meanings = {names(key)[0]: names(words) for key, words in the_table("docs/configuration.md", "Key of a rule", "Meaning")}
@@ -276,7 +310,15 @@ def examples(name: str) -> list[str]:
 
 
 def test_every_example_of_the_page_says_which_file_it_is_and_is_read(tmp_path: Path) -> None:
-    read = {"rdspend.toml": configuration.load, "rates.toml": lambda p: rate_card.read_rates(str(p)), "rules.toml": read_rules}
+    read = {
+        "rdspend.toml": configuration.load,
+        "rates.toml": lambda p: rate_card.read_rates(str(p)),
+        "contract.toml": lambda p: contract.read_contract(str(p)),
+        "invoices.toml": lambda p: list(invoices.Invoices(Location(p)).collect(OCTOBER)),
+        "exchange.toml": lambda p: exchange.read_exchange(str(p)),
+        "prices.toml": lambda p: Prices.read(str(p)),
+        "rules.toml": read_rules,
+    }
     tried = 0
     for name, reader in read.items():
         for number, example in enumerate(examples(name)):
@@ -320,15 +362,16 @@ def test_the_configurations_of_the_demo_are_read(path: Path) -> None:
 
 
 def test_the_metrics_page_has_every_family_with_its_labels_and_no_other() -> None:
-    health = Health("1", (SourceHealth("focus", True, 1.0, 1.0, 1.0, 1),), (StageHealth("collect", 1.0),), True, 1.0, 1.0)
-    families = text_string_to_metric_families(Prometheus().render((build(),), health).decode())
-    rendered = {family.name: set(family.samples[0].labels) for family in families}
+    source = SourceHealth("focus", True, 1.0, 1.0, 1.0, 1, requests=1, own_cost=Decimal("0.01"))
+    health = Health("1", (source,), (StageHealth("collect", 1.0),), True, 1.0, 1.0, (PushHealth("otlp", 1),))
+    families = text_string_to_metric_families(Prometheus().render((against_others(),), health).decode())
+    rendered = {family.samples[0].name: set(family.samples[0].labels) for family in families}
     rows = the_table("docs/metrics.md", "Family", "Labels", "Meaning")
     assert {names(row[0])[0]: set(names(row[1])) for row in rows} == rendered
 
 
 def test_the_metrics_page_tells_what_the_text_file_leaves_out() -> None:
-    in_file = {f.name for f in text_string_to_metric_families(Prometheus().render((build(),), None).decode())}
+    in_file = {f.name for f in text_string_to_metric_families(Prometheus().render((against_others(),), None).decode())}
     listed = [names(row[0])[0] for row in the_table("docs/metrics.md", "Family", "Labels", "Meaning")]
     first_left_out = listed.index("rdspend_source_up")
     assert set(listed[:first_left_out]) == in_file
@@ -346,7 +389,7 @@ def commands(group: click.Group, before: str = "") -> Iterator[str]:
 
 
 COMMANDS = set(commands(main))
-DOCUMENTS = ["README.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+DOCUMENTS = ["README.md", "CHANGELOG.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def test_the_changelog_lists_every_command_and_no_other() -> None:

@@ -20,13 +20,14 @@ from organisations import JOBS, JOBS_HEADER, LABELS, NODES, NODES_HEADER, RULES
 from exporters.report import Report
 from rdspend.breakdown import encode
 from rdspend.config import load
+from rdspend.difference import Difference, Revision, compare
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError
+from rdspend.ledger import Writer
 from rdspend.period import parse_period
 from rdspend.pipeline import STAGES, Outcome, Pipeline
 from rdspend.reading import Reader
-from rdspend.restatement import Difference, Revision, compare
-from rdspend.schema import Breakdown, Location
+from rdspend.schema import ATTRIBUTIONS, PUBLICATIONS, STATEMENTS, Breakdown, Location
 
 OCTOBER = parse_period("2026-10")
 FIRST, LAST = "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"
@@ -130,6 +131,10 @@ class Lab:
         (found,) = self.reader.breakdowns(OCTOBER, None, as_of)
         return found
 
+    def report_of(self, currency: str) -> Breakdown:
+        (found,) = self.reader.breakdowns(OCTOBER, currency)
+        return found
+
     def texts(self, as_of: str | None = None) -> tuple[str, ...]:
         """Every form of the report, and all that it is made of."""
         found = self.report(as_of)
@@ -223,7 +228,32 @@ def test_new_words_correct_nothing(lab: Lab) -> None:
     lab.run("2026-11-20")
     lab.write("rdspend.toml", CONFIG.replace("A small lab", "Another name"))
     found = lab.run("2026-12-20", ["publish"])
-    assert (found.revision, found.state) == (2, "closed")
+    assert (found.title, found.revision, found.state) == ("Another name", 1, "closed")
+
+
+def as_of_before(lab: Lab) -> None:
+    """The only publication as an rdspend wrote it that knew no states."""
+    with lab.reader.ledger.writer() as writer, Engine() as engine:
+        writer.snapshot().view(engine, "publications")
+        ((*words, _, text),) = engine.rows("SELECT run, period, policy, currency, revision, digest, figures FROM publications")
+        figures = json.loads(text)
+        for name in ("state", "state_why", "closed", "bridge", "invoices", "checks", "estimate_errors", "conversions"):
+            figures.pop(name, None)
+        for closing in figures["closings"]:
+            del closing["currency"]
+        row = (*words, "of other words", json.dumps(figures), 0.0)
+        writer.replace(PUBLICATIONS, engine.made("publication_row", [row]), {}, drop=lambda _: True)
+        finish(writer, engine, "forget")
+
+
+def test_a_month_that_an_earlier_rdspend_published_is_closed_and_not_corrected_by_publishing_it_again(lab: Lab) -> None:
+    lab.run("2026-11-05")
+    as_of_before(lab)
+    assert lab.report().state == ""
+    lab.close("2026-11-06")
+    again = lab.run("2026-11-20", ["publish"])
+    assert (lab.report().state, again.state) == ("closed", "closed")
+    assert (again.closed.revision if again.closed else 0) == 1
 
 
 def test_jobs_that_are_something_else_now_correct_a_closed_month_though_its_total_stays(lab: Lab) -> None:
@@ -521,6 +551,8 @@ def test_jobs_that_came_late_and_jobs_that_are_gone_are_named(lab: Lab) -> None:
 
 
 def test_another_share_rule_other_nodes_and_other_times_are_named(lab: Lab) -> None:
+    held = [f"{job},{90 if 'mystery' in job else 8}" for job in JOBS]
+    lab.write("jobs.csv", "\n".join([f"{JOBS_HEADER},cpus", *held]) + "\n")
     lab.run("2026-11-20")
     lab.write("rdspend.toml", CONFIG + '[engine]\nshare_rule = "dominant"\n')
     lab.run("2026-11-21", ["attribute", "publish"])
@@ -529,7 +561,7 @@ def test_another_share_rule_other_nodes_and_other_times_are_named(lab: Lab) -> N
     assert [c.kind for c in rule.causes] == ["share_rule"]
     assert rule.causes[0].words.startswith("nodes are shared by 'dominant' now, before by 'gpu'")
     lab.write("nodes.csv", "\n".join([NODES_HEADER, NODES[0], NODES[1].replace(",8,H100", ",16,H100")]) + "\n")
-    lab.write("jobs.csv", "\n".join([JOBS_HEADER, *JOBS]).replace("2026-10-01T15:00", "2026-10-01T16:00") + "\n")
+    lab.write("jobs.csv", "\n".join([f"{JOBS_HEADER},cpus", *held]).replace("2026-10-01T15:00", "2026-10-01T16:00") + "\n")
     lab.run("2026-11-22")
     found = lab.diff("2", "3")
     refuse_loss(found)
@@ -583,6 +615,379 @@ def test_a_currency_has_to_be_chosen_where_there_are_several(lab: Lab) -> None:
         lab.diff()
     assert lab.reader.diff(OCTOBER, None, None, "EUR", 5).whole.difference == 2
     assert lab.reader.diff(OCTOBER, "run-1", "run-2", "USD", 5).whole.difference == 0
+
+
+# --- money that leaves a month ----------------------------------------------------------------------------------------
+
+
+def support(cost: str = "700", **other: str) -> dict[str, str]:
+    return line(cost, BillingCurrency="EUR", ServiceName="Support", **other)
+
+
+def of_september(rows: Iterable[Line]) -> list[dict[str, str]]:
+    return [{k: v.replace("2026-10", "2026-09").replace("2026-11", "2026-10") for k, v in row.items()} for row in rows]
+
+
+def states(lab: Lab) -> dict[str, tuple[str, Decimal, Decimal | None]]:
+    """State, total, and total it was closed with, of each currency that the month has."""
+    found = lab.reader.breakdowns(OCTOBER, None)
+    return {b.currency: (b.state, b.total, b.closed.total if b.closed else None) for b in found}
+
+
+def test_a_currency_that_leaves_the_bill_of_a_closed_month_is_a_correction_to_nothing(lab: Lab) -> None:
+    lab.bill([*two_days(), support()])
+    lab.pipeline("2026-11-20").run(OCTOBER)
+    lab.close("2026-11-21")
+    total = lab.report_of("USD").total
+    lab.bill(two_days())
+    published = lab.pipeline("2026-12-20").run(OCTOBER).breakdowns
+    expected = {"EUR": ("corrected", Decimal(0), Decimal(700)), "USD": ("closed", total, total)}
+    assert states(lab) == expected
+    assert [b.currency for b in published] == ["EUR", "USD"]
+    assert published[0].gpu_hours == 0, "jobs that dollars pay for are not counted with euros"
+    gone = lab.reader.diff(OCTOBER, None, None, "EUR", 5)
+    assert (gone.whole.difference, [c.kind for c in gone.causes], [r.service for r in gone.rows]) == (
+        -700,
+        ["bill"],
+        ["Support"],
+    )
+    lab.pipeline("2026-12-21").run(OCTOBER, ["publish"])
+    assert states(lab) == expected, "it does not vanish with the next publication"
+    accepted = lab.close("2026-12-22").closed
+    assert accepted[0] == (
+        "closed 2026-10 EUR again with revision 2: 0.00 effective, 0.00 billed; the correction of revision 1 "
+        "(700.00 effective, 700.00 billed) is accepted"
+    )
+    assert states(lab)["EUR"] == ("closed", 0, 0)
+
+
+def test_a_currency_that_left_is_shown_before_anybody_publishes_it(lab: Lab) -> None:
+    lab.bill([*two_days(), support()])
+    lab.pipeline("2026-11-20").run(OCTOBER)
+    lab.bill(two_days())
+    lab.pipeline("2026-12-20").run(OCTOBER, STAGES[:3])
+    assert states(lab)["EUR"] == ("corrected", 0, 700)
+
+
+def test_a_currency_that_an_earlier_rdspend_left_out_is_shown(lab: Lab) -> None:
+    lab.bill([*two_days(), support()])
+    lab.pipeline("2026-11-20").run(OCTOBER)
+    lab.bill(two_days())
+    lab.pipeline("2026-12-20").run(OCTOBER)
+    with lab.reader.ledger.writer() as writer, Engine() as engine:
+        writer.snapshot().view(engine, "publications")
+        kept = engine.connection.sql("SELECT * FROM publications WHERE run = 1 OR currency = 'USD'")
+        writer.replace(PUBLICATIONS, kept, {}, drop=lambda _: True)
+        finish(writer, engine, "forget")
+    assert states(lab)["EUR"] == ("corrected", 0, 700)
+    assert states(lab)["USD"][0] == "closed"
+
+
+def test_a_closed_month_that_no_bill_names_any_more_is_corrected_and_keeps_its_currency(lab: Lab) -> None:
+    total = lab.run("2026-11-20").total
+    lab.close("2026-11-21")
+    lab.bill(of_september(two_days()))
+    lab.run("2026-12-20")
+    assert states(lab) == {"USD": ("corrected", 0, total)}
+
+
+def test_money_in_a_currency_that_a_closed_month_did_not_have_is_a_correction_of_nothing(lab: Lab) -> None:
+    lab.run("2026-11-05")
+    lab.close("2026-11-06")
+    lab.bill([*two_days(), support()])
+    lab.pipeline("2026-12-20").run(OCTOBER)
+    assert states(lab)["EUR"] == ("corrected", 700, 0)
+    assert states(lab)["USD"][0] == "closed"
+    assert "the month was closed without any EUR" in lab.close("2026-12-21").closed[0]
+
+
+def test_a_month_without_any_bill_is_preliminary_and_closed_on_purpose_only(lab: Lab) -> None:
+    lab.bill(of_september(two_days()))
+    found = lab.run("2026-12-20")
+    assert (found.currency, found.state, found.state_why) == ("XXX", "preliminary", "no bill has a line of 2026-10 yet")
+    with pytest.raises(ConfigError, match=r"2026-10 XXX: no bill has a line of it.*--even-if-incomplete"):
+        lab.close("2026-12-21")
+    lab.close("2026-12-21", even_if_incomplete=True)
+    assert lab.report().state == "closed"
+    lab.bill(two_days())
+    assert lab.run("2026-12-22").total
+    assert [(c, s) for c, (s, _, _) in states(lab).items()] == [("USD", "corrected")]
+
+
+# --- why a month is not closed ----------------------------------------------------------------------------------------
+
+RATES = '[[rate]]\ngpu_type = "H100"\nprice_per_gpu_hour = "2.5"\ncurrency = "USD"\nfrom = "2026-01-01T00:00:00Z"\n'
+BILL = '[collectors.focus]\npath = "bill.csv"\n'
+INVOICES = CONFIG + '[collectors.invoices]\npath = "invoices.toml"\n'
+
+
+def invoice(total: str) -> str:
+    return f'[[invoice]]\ninvoice = "INV-1"\ncurrency = "USD"\ntotal = "{total}"\nbilling_period = "2026-10"\n'
+
+
+def test_an_invoice_that_the_bill_does_not_meet_keeps_a_month_preliminary_and_is_named_when_it_is_closed(lab: Lab) -> None:
+    lab.write("rdspend.toml", INVOICES)
+    lab.write("invoices.toml", invoice("9000.00"))
+    found = lab.run("2026-12-20")
+    assert (found.state, found.state_why) == (
+        "preliminary",
+        "invoice INV-1 of focus states 9,000.00 USD, its lines add to 9,738.84",
+    )
+    assert lab.close("2026-12-21").closed == [
+        "alert: 2026-10 USD: invoice INV-1 of focus states 9,000.00 USD, its lines add to 9,738.84",
+        "closed 2026-10 USD with revision 1: 9,738.84 effective, 9,738.84 billed",
+    ]
+    met = Lab(lab.folder.parent / "met")
+    met.write("rdspend.toml", INVOICES)
+    met.write("invoices.toml", invoice("9738.84"))
+    assert met.run("2026-12-20").state == "closed", "rounding to the cent keeps nobody waiting"
+
+
+def test_a_check_that_differs_is_named_when_a_month_is_closed(lab: Lab) -> None:
+    lab.run("2026-12-20")
+    with lab.reader.ledger.writer() as writer, Engine() as engine:
+        view = "SELECT 'ce' AS source, '2026-10' AS billing_period, 'f' AS origin_file, 1 AS origin_row, 'check' AS kind, "
+        said = "'focus' AS bill, 'USD' AS currency, 9000000000000 AS billed_cost_nanos, true AS complete"
+        writer.replace(STATEMENTS, engine.connection.sql(view + said), {}, drop=lambda _: True)
+        finish(writer, engine, "attribute")
+    lab.run("2026-12-21", ["publish"])
+    assert lab.close("2026-12-22").closed[0] == (
+        "alert: 2026-10 USD: the provider's own summary of focus states 9,000.00 USD, the bill has 9,738.84"
+    )
+
+
+def finish(writer: Writer, engine: Engine, stage: str, code_version: str = "") -> None:
+    said = {"started_at": 0.0, "ended_at": 0.0, "outcome": "ok", "config_digest": "", "code_version": code_version}
+    writer.finish(engine, stages=[stage], period="2026-10", **said)  # type: ignore[arg-type]
+
+
+def test_estimates_alone_are_closed_on_purpose_only(lab: Lab) -> None:
+    lab.write("rdspend.toml", CONFIG.replace(BILL, '[collectors.rate_card]\npath = "rates.toml"\n'))
+    lab.write("rates.toml", RATES)
+    found = lab.run("2027-06-20")
+    assert (found.state, found.state_why) == (
+        "preliminary",
+        "no bill has a line of 2026-10 yet; 29,760.00 USD is an estimate of rate_card that no bill has yet",
+    )
+    with pytest.raises(ConfigError, match=r"2026-10 USD: all of it is an estimate.*--even-if-incomplete"):
+        lab.close("2027-06-21")
+    assert lab.close("2027-06-21", even_if_incomplete=True).closed[0] == (
+        "alert: 2026-10 USD: 29,760.00 of the total is an estimate that no bill has"
+    )
+    assert (lab.report().state, lab.report().state_why) == ("closed", "")
+
+
+def test_the_part_of_a_month_that_is_an_estimate_is_named_when_it_is_closed(lab: Lab) -> None:
+    lab.bill([each for each in two_days() if each["ResourceId"] != "i-2"])
+    lab.write("rates.toml", RATES)
+    lab.write("rdspend.toml", CONFIG + '[collectors.rate_card]\npath = "rates.toml"\n')
+    lab.run("2026-12-20")
+    estimated = sum(c.charges for c in lab.report().closings if c.basis == "estimated")
+    assert lab.close("2026-12-21").closed[0] == (
+        f"alert: 2026-10 USD: {estimated:,.2f} of the total is an estimate that no bill has"
+    )
+
+
+def test_a_month_says_what_keeps_it_from_being_closed(lab: Lab) -> None:
+    assert lab.run("2026-10-20").state_why == "it has not ended"
+    lab.bill([*two_days(), line("0.001", InvoiceId=""), line("-2", InvoiceId="")])
+    assert lab.run("2026-11-05").state_why == (
+        "it ended less than 14 days ago; 2 lines of focus (USD -1.999) have no invoice yet"
+    )
+    (lab.folder / "jobs.csv").rename(lab.folder / "jobs.away")
+    (found,) = lab.pipeline("2026-12-05").run(OCTOBER).breakdowns
+    assert found.state_why == "job_log did not show all of it; 2 lines of focus (USD -1.999) have no invoice yet"
+
+
+def test_a_contract_without_an_invoice_says_so_for_as_long_as_it_has_none(lab: Lab) -> None:
+    lab.write("rdspend.toml", CONFIG.replace(BILL, '[collectors.contract]\npath = "contract.toml"\n'))
+    lab.write("contract.toml", '[[cost]]\nname = "power"\nper_month = 100\ncurrency = "USD"\nfrom = 2026-01-01\n')
+    found = lab.run("2027-06-20")
+    assert found.state == "preliminary"
+    assert found.state_why == "1 line of contract (USD 100.00) has no invoice yet"
+
+
+def test_a_source_that_was_never_asked_keeps_a_month_preliminary(lab: Lab) -> None:
+    lab.run("2026-11-05")
+    lab.write("rdspend.toml", CONFIG.replace("[taggers.label]", '[collectors.focus.other]\npath = "b.csv"\n[taggers.label]'))
+    found = lab.run("2026-12-20", ["publish"])
+    assert (found.state, found.state_why) == ("preliminary", "focus.other was never asked about it")
+
+
+# --- what makes a revision --------------------------------------------------------------------------------------------
+
+
+def test_words_findings_and_a_source_that_failed_make_no_revision(lab: Lab) -> None:
+    first = lab.run("2026-11-05")
+    lab.write("rdspend.toml", CONFIG.replace("A small lab", "Another name"))
+    renamed = lab.run("2026-11-06", ["publish"])
+    lab.bill([{**each, "x_thing": "a"} for each in two_days()])
+    noted = lab.run("2026-11-07")
+    (lab.folder / "jobs.csv").rename(lab.folder / "jobs.away")
+    (failed,) = lab.pipeline("2026-11-08").run(OCTOBER).breakdowns
+    assert (renamed.title, failed.complete) == ("Another name", False)
+    assert len(noted.findings) > len(first.findings)
+    assert [b.revision for b in (first, renamed, noted, failed)] == [1, 1, 1, 1]
+    lab.bill([{**each, "InvoiceId": "INV-2"} for each in two_days()])
+    assert lab.pipeline("2026-11-09").run(OCTOBER).breakdowns[0].revision == 2, "money of another invoice is a figure"
+
+
+def test_a_publication_of_an_earlier_rdspend_is_not_revised_by_a_newer_one(lab: Lab) -> None:
+    lab.run("2026-11-05")
+    as_of_before(lab)
+    assert lab.run("2026-11-06", ["publish"]).revision == 1
+
+
+# --- a report in one currency -----------------------------------------------------------------------------------------
+
+
+def test_a_report_in_one_currency_says_the_worst_state_of_those_it_is_made_of(lab: Lab) -> None:
+    lab.write("rdspend.toml", CONFIG + '[collectors.exchange]\npath = "x.csv"\n')
+    lab.write("x.csv", "date,currency,into,rate\n2026-01-01,USD,EUR,0.5\n")
+    lab.bill([*two_days(), support()])
+    lab.pipeline("2026-11-20").run(OCTOBER)
+    assert lab.reader.converted(OCTOBER, "EUR").state == "closed"
+    lab.bill([*two_days("99"), support()])
+    lab.pipeline("2026-12-20").run(OCTOBER)
+    found = lab.reader.converted(OCTOBER, "EUR")
+    assert (found.state, found.closed) == ("corrected", None)
+    assert found.state_why == "USD: closed with 9,738.84 as revision 1, now 9,804.12"
+    assert lab.reader.converted(OCTOBER, "EUR", "1").state == "closed"
+
+
+# --- causes that move no sum ------------------------------------------------------------------------------------------
+
+
+def log(lab: Lab, *changes: tuple[str, str]) -> None:
+    text = "\n".join([JOBS_HEADER, *JOBS]) + "\n"
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    lab.write("jobs.csv", text)
+
+
+def causes(lab: Lab, *sides: str) -> list[tuple[str, int]]:
+    found = lab.diff(*sides)
+    refuse_loss(found)
+    return [(cause.kind, cause.count) for cause in found.causes]
+
+
+def priced(first: str, second: str) -> list[dict[str, str]]:
+    prices = {"i-1": first, "i-2": second}
+    return [{**each, "EffectiveCost": prices[each["ResourceId"]]} if each["ResourceId"] else each for each in two_days()]
+
+
+def test_a_bill_that_moves_money_between_resources_and_keeps_its_sum_is_a_cause(lab: Lab) -> None:
+    lab.bill(priced("98.32", "50"))
+    lab.run("2026-11-20")
+    lab.bill(priced("50", "98.32"))
+    lab.run("2026-11-21")
+    assert causes(lab) == [("bill", 98)]
+    found = lab.diff()
+    assert (found.whole.difference, len(found.rows)) == (0, 20)
+    assert found.causes[0].words == "the bill of focus says something else: 98 rows before, 98 now; its sum is the same"
+    assert "Nothing" not in rdspend(lab, "diff", "2026-10")
+
+
+def test_a_reservation_that_is_unused_now_at_the_same_cost_is_a_cause_and_its_rows_are_named(lab: Lab) -> None:
+    used = [{**each, "CapacityReservationId": "cr-1", "CapacityReservationStatus": "Used"} for each in two_days()]
+    lab.bill(used)
+    lab.run("2026-11-20")
+    lab.bill([{**each, "CapacityReservationStatus": "Unused"} if each["ResourceId"] == "i-2" else each for each in used])
+    lab.run("2026-11-21")
+    assert causes(lab) == [("bill", 98)]
+    rows = lab.diff(limit=1000).rows
+    assert {(row.resource, row.status, row.difference > 0) for row in rows} == {("i-2", "Used", False), ("i-2", "Unused", True)}
+    assert len(rows) == 96
+
+
+def test_invoice_numbers_that_came_are_a_cause_of_their_own(lab: Lab) -> None:
+    lab.bill([{**each, "InvoiceId": ""} for each in two_days()])
+    lab.run("2026-11-05")
+    lab.bill(two_days())
+    assert lab.run("2026-11-06").revision == 2
+    assert causes(lab) == [("invoices", 98)]
+
+
+def test_a_total_that_an_invoice_states_now_is_a_cause(lab: Lab) -> None:
+    lab.write("rdspend.toml", INVOICES)
+    lab.write("invoices.toml", invoice("9000.00"))
+    lab.run("2026-11-05")
+    lab.write("invoices.toml", invoice("9738.84"))
+    lab.run("2026-11-06")
+    assert causes(lab) == [("statements", 2)]
+
+
+def test_jobs_that_swapped_nodes_of_different_price_are_a_cause(lab: Lab) -> None:
+    lab.bill(priced("98.32", "50"))
+    lab.run("2026-11-20")
+    log(lab, ("COMPLETED,n2,8,H100,\n", "COMPLETED,n0,8,H100,\n"), ("COMPLETED,n1,8,H100,data", "COMPLETED,n2,8,H100,data"))
+    log_text = (lab.folder / "jobs.csv").read_text()
+    lab.write("jobs.csv", log_text.replace(",n0,", ",n1,"))
+    lab.run("2026-11-21")
+    assert causes(lab) == [("placements", 2)]
+
+
+def test_a_job_that_ran_at_another_time_for_as_long_is_a_cause(lab: Lab) -> None:
+    late = [{**each, "EffectiveCost": "50"} if each["ChargePeriodStart"] >= "2026-10-02T10" else each for each in two_days()]
+    lab.bill(late)
+    lab.run("2026-11-20")
+    began, ended = "2026-10-02T00:00:00Z,2026-10-02T10:00:00Z", "2026-10-02T10:00:00Z,2026-10-02T20:00:00Z"
+    log(lab, (f"gen-shards,2026-10-02T00:00:00Z,{began}", f"gen-shards,2026-10-02T00:00:00Z,{ended}"))
+    lab.run("2026-11-21")
+    assert causes(lab) == [("placements", 1)]
+
+
+def test_a_job_whose_stage_alone_is_another_one_is_a_cause(lab: Lab) -> None:
+    lab.run("2026-11-20")
+    lab.write("labels.csv", LABELS[0] + "\nc1,1,final_training,finetuning,owner of the run\n")
+    lab.run("2026-11-21")
+    assert causes(lab) == [("retagged", 1)]
+    assert lab.diff().causes[0].words == "label says stage finetuning, before label said stage pretraining"
+
+
+def test_records_of_another_time_are_no_cause(lab: Lab) -> None:
+    lab.run("2026-11-20")
+    nodes = [NODES_HEADER, NODES[0], NODES[1] + "2026-12-03T00:00:00Z", "n3,i-3,8,H100,96,1024,2026-12-01T00:00:00Z,"]
+    lab.write("nodes.csv", "\n".join(nodes) + "\n")
+    lab.run("2026-12-05")
+    assert causes(lab, "run-1", "run-2") == []
+
+
+def test_a_move_without_a_known_cause_is_never_called_nothing(lab: Lab) -> None:
+    lab.run("2026-11-20")
+    with lab.reader.ledger.writer() as writer, Engine() as engine:
+        writer.snapshot().view(engine, "attributions")
+        moved = "COALESCE(job_key, (SELECT min(job_key) FROM attributions))"
+        rows = f"SELECT * REPLACE ({moved} AS job_key, NULL AS bucket) FROM attributions WHERE bucket = 'idle'"
+        kept = "SELECT * FROM attributions WHERE bucket IS DISTINCT FROM 'idle'"
+        writer.replace(ATTRIBUTIONS, engine.connection.sql(f"{rows} UNION ALL {kept}"), {}, drop=lambda _: True)
+        finish(writer, engine, "attribute", "0.0.1")
+    lab.run("2026-11-21", ["publish"])
+    (cause,) = lab.diff().causes
+    assert cause.kind == "not found"
+    assert "attributed by rdspend 0.0.1 (run-2), before by rdspend" in cause.words
+    assert "the configuration is another one" in cause.words
+    shown = rdspend(lab, "diff", "2026-10")
+    assert "Nothing" not in shown
+    assert "not found" in shown
+
+
+def test_the_earlier_side_lies_before_the_later_one(lab: Lab) -> None:
+    for day, price in (("05", "98.32"), ("06", "99"), ("07", "100")):
+        lab.bill(two_days(price))
+        lab.run(f"2026-11-{day}")
+    lab.close("2026-11-08")
+    with pytest.raises(ConfigError, match="no revision before 1"):
+        lab.diff(None, "1")
+    sides = {to: lab.diff(None, to) for to in ("2", "3", "run-2", "run-3", "run-4")}
+    assert {to: (d.before.revision, d.after.snapshot) for to, d in sides.items()} == {
+        "2": (1, "run-2"),
+        "3": (2, "run-3"),
+        "run-2": (1, "run-2"),
+        "run-3": (2, "run-3"),
+        "run-4": (3, "run-4"),
+    }
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------

@@ -140,6 +140,16 @@ def test_a_folder_whose_owner_lives_is_left_alone(temporary: Path) -> None:
         _kill(process)
 
 
+def test_a_folder_of_such_a_name_that_somebody_else_made_is_left_alone(temporary: Path) -> None:
+    bills = temporary / "rdspend-focus-december"
+    bills.mkdir()
+    (bills / "bill.csv").write_text("1")
+    os.utime(bills, (0, 0))
+    with scratch("focus"):
+        pass
+    assert (bills / "bill.csv").exists()
+
+
 def test_a_young_folder_and_those_of_other_names_are_left_alone(temporary: Path) -> None:
     process, young = _holding(temporary, 0)
     _kill(process)

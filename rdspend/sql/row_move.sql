@@ -20,6 +20,7 @@ summed AS (
 SELECT source, COALESCE(billing_account_id, ''), COALESCE(sub_account_id, ''), COALESCE(service_name, ''), COALESCE(resource_id, ''),
     COALESCE(sku_id, ''), charge_category, COALESCE(line_type, ''), strftime(timezone('UTC', charge_period_start), '%Y-%m-%dT%H:%M:%SZ'),
     strftime(timezone('UTC', charge_period_end), '%Y-%m-%dT%H:%M:%SZ'), COALESCE(charge_description, ''),
+    COALESCE(capacity_reservation_status, commitment_discount_status, ''),
     effective_before, effective_after, billed_before, billed_after, rows_before, rows_after,
     COALESCE(origin_before[1] || ':' || origin_before[2], ''), COALESCE(origin_after[1] || ':' || origin_after[2], '')
 FROM summed

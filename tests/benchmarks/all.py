@@ -17,14 +17,18 @@ FULL = (
     ("bench_attribute.py", "1000000", "10000000", "50000000"),
     ("bench_land_focus.py", "4000000"),
     ("bench_tag.py",),
+    ("bench_learned.py",),
     ("bench_report.py", "1000000"),
+    ("bench_diff.py", "10000000"),
     ("bench_scrape.py",),
+    ("bench_backfill.py", "1000"),
     ("bench_slurm.py",),
 )
 QUICK = (
     ("bench_attribute.py", "1000000"),
     ("bench_land_focus.py", "1000000"),
     ("bench_report.py", "100000"),
+    ("bench_diff.py", "1000000"),
     ("bench_scrape.py",),
 )
 
