@@ -100,6 +100,7 @@ def to_json(breakdown: Breakdown) -> str:
         "currency": b.currency,
         "revision": b.revision,
         "state": b.state,
+        "state_why": b.state_why,
         "closed": _closed(b),
         "snapshot": b.snapshot,
         "basis": b.basis,

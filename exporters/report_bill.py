@@ -30,7 +30,8 @@ def state_text(b: Breakdown) -> str:
     """How far the bill is; of a closed month also with what it was closed, and what it is now."""
     if b.closed is None:
         return b.state
-    closed = f"closed with {money_text(b.closed.total)} as revision {b.closed.revision}"
+    revision = f"as revision {b.closed.revision}" if b.closed.revision else "without this currency"
+    closed = f"closed with {money_text(b.closed.total)} {revision}"
     if b.state != "corrected":
         return closed
     moved, billed = b.total - b.closed.total, b.billed_total - b.closed.billed_total
@@ -39,6 +40,11 @@ def state_text(b: Breakdown) -> str:
     if billed:
         return f"{closed}; corrected on invoices to {money_text(b.billed_total)} ({change_text(billed)})"
     return f"{closed}; corrected since: the total is the same, other figures are not"
+
+
+def state_reason(b: Breakdown) -> str:
+    """What keeps the period from being closed."""
+    return f"{b.state}: {b.state_why}" if b.state_why else ""
 
 
 def _differing(invoices: Iterable[InvoiceClosing]) -> list[InvoiceClosing]:

@@ -19,6 +19,7 @@ from exporters.report_bill import (
     estimate_errors,
     estimate_text,
     invoices,
+    state_reason,
     state_text,
 )
 from exporters.report_blocks import (
@@ -129,6 +130,7 @@ def _meaning(b: Breakdown) -> Facts:
         (
             ("100 %", whole),
             ("Policy", f"{b.policy.name}: {b.policy.title}. {b.policy.words}"),
+            *((("State", state_reason(b)),) if b.state_why else ()),
             ("Basis", _basis(b)),
             *((("Estimate", estimate),) if (estimate := estimate_text(b)) else ()),
             *((("Converted", conversions_text(b)),) if b.conversions else ()),
@@ -142,6 +144,8 @@ def _meaning(b: Breakdown) -> Facts:
 def _basis(b: Breakdown) -> str:
     if b.basis in BASIS_WORDS:
         return BASIS_WORDS[b.basis]
+    if b.basis == "none":
+        return "no money of this period is known"
     sums: dict[str, Decimal] = {}
     for cell in b.cells:
         sums[cell.basis] = sums.get(cell.basis, Decimal(0)) + cell.cost

@@ -288,6 +288,13 @@ def test_the_heading_says_how_far_the_bill_is(state: str, moved: str | None, bil
         assert said in words(page)
 
 
+def test_the_page_says_what_keeps_a_period_from_being_closed() -> None:
+    for page in pages(build(state="preliminary", state_why="3 lines of focus have no invoice yet")):
+        assert "preliminary: 3 lines of focus have no invoice yet" in words(page)
+    for page in pages(build(state="closed")):
+        assert "State" not in page
+
+
 def test_a_breakdown_without_a_state_claims_none() -> None:
     for page in pages(build([replace(LAB[0], basis="estimated")])):
         assert re.search(r"revision 2 *$", page, re.MULTILINE)
