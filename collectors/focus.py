@@ -20,17 +20,25 @@ half to even to 9; what rounding took is a note. A double counts as its shortest
 `BILLING_PERIOD=YYYY-MM` (the layout of AWS Data Exports) are read only for that month. A JSON file is a list of objects or has
 one a line; files whose names end in `manifest.json` are no bills.
 
-Whose form a file is in is told by its columns; `focus_columns/` has one data file a form, and one a version of FOCUS:
+Whose form a file is in is told by its columns; `focus_columns/` has one data file a form, and
+`rdspend/bills/focus_versions/` one a version of FOCUS:
 
 - AWS: FOCUS with AWS columns. Azure: the capacity reservation comes from x_SkuDetails, commitment ids in lower case.
 - Azure actual and amortized cost exports: the actual one says what is billed, the amortized one what commitments' use is worth.
   Both belong into one path: the lines that both have are counted once, and must cost the same. An actual export alone is
-  taken as it is, with a note; an amortized one alone is refused, for nothing says what was billed.
+  taken as it is, with a note; an amortized one alone is refused, for nothing says what was billed. Lines of commitments tell
+  which is which, in the file or in other files of its export, and else `amortized` in a name; two exports with the same lines
+  that nothing tells apart are refused. Runs of one export whose spans share a day are refused.
 - Google Cloud's usage cost export (BigQuery to Parquet or JSON): each credit is a line of its own, with the origin
-  `file#credits/1`, so a line and its credits add to what is paid. Commitment fees stay where they are billed: nothing in the
-  export says which use they cover. Google Cloud's FOCUS view and export are net of credits already.
+  `file#credits/1`, so a line and its credits add to what is paid; one without an amount is refused. Commitment fees stay where
+  they are billed: nothing in the export says which use they cover. Google Cloud's FOCUS view and export are net of credits.
 - Oracle's names of before 1.0. Nebius and CoreWeave write FOCUS 1.2: Nebius' commitments are adjustments, CoreWeave gives no
-  costs: see rdspend/bills/usage.py for the prices and invoices in `rate_card`.
+  costs: see rdspend/bills/usage.py for the prices and invoices in `rate_card`. Its lines of instances are of the pool
+  `cluster id/SKU` (by capacity plan: `SKU`), which nodes can have as their `pool`; storage and addresses have no resource.
+  The API's pages are read as they come, in the order of their names; a last one that names a next one is refused.
+
+One month of one account in two forms (Azure's FOCUS and cost exports, Google's two exports), in two types of files (CSV and
+Parquet), or in CoreWeave's two views is refused with both names. Files of one type are taken as parts of one bill.
 
 What it can't see: whether an export is finished (export whole files, or move them in place when they are whole); columns
 that no form knows (they are noted and left out); rows that a provider will still restate; which jobs a provider's own
@@ -42,7 +50,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -52,13 +59,15 @@ from typing import Any
 
 import duckdb
 
+from rdspend.bills.agreements import Entry
 from rdspend.bills.column import decimal_parts, exact_of, may_round, nanos_of, spelled, tags_of, text_of, time_of
 from rdspend.bills.dialect import Dialect, View, tell, view
 from rdspend.bills.files import JSON_SUFFIXES, SUFFIXES, File, find, readable, refuse_copies, sound
+from rdspend.bills.focus_spec import VERSIONS, focus_name
 from rdspend.bills.layout import Layout, inspect_csv, inspect_json, inspect_parquet, read_csv, read_json, read_parquet
 from rdspend.bills.scratch import scratch
 from rdspend.bills.store import S3, Store, split
-from rdspend.bills.usage import Prices, brought_to, priced
+from rdspend.bills.usage import Prices, brought_to, priced, zeros
 from rdspend.border import literal, month, refuse
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.schema import CHARGES, Delivery, Location, Window
@@ -88,16 +97,12 @@ EXPECTED = (
 
 COLUMNS = Path(__file__).with_name("focus_columns")
 
-VERSIONS: Mapping[str, tuple[str, ...]] = {
-    tree["version"]: tuple(tree["columns"])
-    for tree in (tomllib.loads(p.read_text(encoding="utf-8")) for p in sorted(COLUMNS.glob("focus_*.toml")))
-}
 SPAN = f"FOCUS {min(VERSIONS)} to {max(VERSIONS)}"
 
 FOCUS = Dialect.load(COLUMNS / "focus.toml")
 DIALECTS = tuple(
     replace(dialect, renamed={**FOCUS.renamed, **dialect.renamed})
-    for dialect in (Dialect.load(p) for p in sorted(COLUMNS.glob("*.toml")) if not p.stem.startswith("focus"))
+    for dialect in (Dialect.load(p) for p in sorted(COLUMNS.glob("*.toml")) if p.stem != "focus")
 )
 
 # Files of these too; what an export says about itself is no bill.
@@ -133,7 +138,7 @@ NUMBERS: tuple[str, ...] = (
 BILLING_PERIOD_FOLDER = re.compile(r"(?:^|/)billing_period=(\d{4}-\d{2})/", re.IGNORECASE)
 
 # Azure writes a month to date into a folder of its own at every run.
-AZURE_RUN = re.compile(r"(?P<export>^|.*/)(?P<span>\d{8}-\d{8})/(?P<run>[^/]+)/")
+AZURE_RUN = re.compile(r"(?P<export>^|.*/)(?P<span>\d{8}-\d{8})/(?:(?P<run>[^/]+)/)?")
 
 THREADS = min(os.cpu_count() or 1, 4)
 SHARED_ROWS = 200_000
@@ -143,11 +148,6 @@ SAMPLED_ROWS, SAMPLED_PARTS, KNOWN_TAGS = 50_000, 4, 20_000
 
 TYPES = {c.name: c.type for c in CHARGES.columns}
 NULLABLE = {c.name for c in CHARGES.columns if c.null is not None}
-
-
-def focus_name(column: str) -> str:
-    """The FOCUS name of a column of charges: `billed_cost_nanos` is BilledCost."""
-    return "".join(part.capitalize() for part in column.removesuffix("_nanos").split("_"))
 
 
 # Columns of charges that a bill gives, and the two that are only checked.
@@ -228,8 +228,8 @@ def _wanted(found: Iterable[str], months: Sequence[str], path: str) -> list[Any]
 
 
 def _refuse_runs(files: Iterable[File]) -> None:
-    """Every run of an Azure export has all of its month to date: two of them would count twice."""
-    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    """Every run of an Azure export has all of its span: two of them, or two spans with a day in both, would count twice."""
+    seen: dict[tuple[str, str], tuple[str | None, str]] = {}
     for file in files:
         run = AZURE_RUN.match(file.name)
         if run:
@@ -240,6 +240,16 @@ def _refuse_runs(files: Iterable[File]) -> None:
                     "count twice; keep the newest, or let the export overwrite its files",
                     file.name,
                 )
+    last: dict[str, tuple[str, str]] = {}
+    for (export, span), (_, name) in sorted(seen.items()):
+        since, until = span.split("-")
+        before = last.get(export)
+        if before and since <= before[0]:
+            raise BadRecord(
+                f"is of the days {span}, some of which {before[1]} has too: they would count twice; keep one of the two spans",
+                name,
+            )
+        last[export] = (until, name)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -411,7 +421,11 @@ class Part:
         return (
             f"SELECT {literal(billing_month)} AS billing_period, {file} AS origin_file, origin_row, {basis} AS basis, {taken} "
             f"FROM (SELECT *, {parts} FROM ({self.rows(one_line)}) {where}) AS bill"
-            + (" LEFT JOIN known_tags ON bill.tags = known_tags.known_text" if raw.get("tags") == "VARCHAR" else "")
+            + (
+                f" LEFT JOIN ({_known(self.view)}) AS known ON bill.tags = known.known_text"
+                if raw.get("tags") == "VARCHAR"
+                else ""
+            )
         )
 
     def _parts(self, column: str, kind: str) -> dict[str, str]:
@@ -498,6 +512,7 @@ class Bill:
     spans: tuple[Span, ...]
     prices: Prices | None
     paired: Mapping[str, tuple[str, str, str, int]]
+    zero: frozenset[str] = frozenset()
 
     @classmethod
     def open(
@@ -511,28 +526,38 @@ class Bill:
         if prices:
             prices.load(connection)
         alike: dict[object, tuple[list[File], Layout, Dialect]] = {}
+        paged: list[tuple[File, str | None]] = []
         for file in files:
             layout = _inspect(connection, file)
             dialect = tell(DIALECTS, layout) or FOCUS
             layout = dialect.retyped(layout) if file.is_json else layout
-            together = file.is_parquet and not dialect.pair
+            if layout.is_paged and not layout.columns:  # a page without lines, which is an answer
+                layout = replace(layout, columns=tuple((name, name, "VARCHAR") for name in REQUIRED))
+            paged += [(file, layout.next_page)] if layout.is_paged else []
+            together = file.is_parquet and not dialect.pair and not prices
             alike.setdefault(layout if together else file, ([], layout, dialect))[0].append(file)
-        parts = []
+        _refuse_unfinished(paged)
+        parts, zero = [], set()
         for some, layout, dialect in alike.values():
-            seen = view(connection, layout, dialect, _wanted_columns(dialect, prices))
+            with sound(some[0]):  # a column of another type than its form has
+                seen = view(connection, layout, dialect, _wanted_columns(dialect, prices))
             utc = assume_utc or seen.utc
             if date_format:
                 seen = _dated(seen, date_format)
+            if prices and _is_zero(connection, Part(tuple(some), layout, seen, dialect, utc)):
+                zero.add(some[0].name)
             if prices:
-                seen = priced(seen, utc)
+                seen = priced(seen, utc, some[0].name in zero)
             _check_columns(layout, seen, some[0], dialect)
             parts.append(Part(tuple(some), layout, seen, dialect, utc))
-        told, notes = _pair(connection, parts)
+        told, notes, amortized = _pair(connection, parts)
         if prices:
             _refuse_unpriced(connection, told, prices)
         spans = tuple(span for part in told for span in _spans(connection, part))
+        _refuse_forms(connection, told, spans, amortized)
+        _refuse_views(connection, told)
         _know_tags(connection, told)
-        return cls(connection, tuple(told), spans, prices, notes)
+        return cls(connection, tuple(told), spans, prices, notes, frozenset(zero))
 
     def has(self, billing_month: str) -> bool:
         """There are rows of it; or no rows at all, which is an answer for every month."""
@@ -548,6 +573,7 @@ class Bill:
         ]
         rows = " UNION ALL ".join(f"({select})" for select in selects)
         invoices = self.prices.invoice(billing_month) if self.prices else ()
+        _refuse_unmatched(self.connection, rows, invoices, parts[0].files[0])
         relation = self.connection.sql(brought_to(rows, invoices))
         return Delivery("charges", relation, {"billing_period": billing_month}, notes=self._notes(parts, billing_month))
 
@@ -580,7 +606,12 @@ class Bill:
         spans = [s for s in self.spans if s.month == billing_month]
         rows = {p: sum(s.rows for s in spans if s.file in {f.name for f in p.files}) for p in parts}
         paired = [self.paired[billing_month]] if billing_month in self.paired else []
-        return [*_column_notes(rows), *_rounding_notes(spans), *_currency_notes(spans), *self._empty_notes(), *paired]
+        zero = [
+            ("zero_costs", s.file, f"every cost in it is 0: taken as usage without costs, priced in {s.currency}", s.rows)
+            for s in spans
+            if s.file in self.zero
+        ]
+        return [*_column_notes(rows), *_rounding_notes(spans), *_currency_notes(spans), *self._empty_notes(), *paired, *zero]
 
     def _empty_notes(self) -> list[tuple[str, str, str, int]]:
         full = {s.file for s in self.spans}
@@ -614,13 +645,13 @@ def _dated(seen: View, form: str) -> View:
 def _refuse_unpriced(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], prices: Prices) -> None:
     """A line without cost and without price would be free."""
     for part in parts:
-        none = ("CAST(NULL AS VARCHAR)",)
-        also = {"unit": (part.view.find("ConsumedUnit") or none)[0], "details": (part.view.find("SkuPriceDetails") or none)[0]}
+        also = {"details": (part.view.find("SkuPriceDetails") or ("CAST(NULL AS VARCHAR)",))[0]}
         sku = "sku_id" if part.view.find("SkuId") else "NULL"
         with sound(part.files[0]):
             found = connection.execute(
-                f"SELECT origin_file, origin_row, {sku}, unit, json_extract_string(TRY_CAST(details AS JSON), '$.InstanceType')"
-                f" FROM ({part.rows(also=also)}) WHERE rdspend_priced AND rdspend_price IS NULL ORDER BY ALL LIMIT 1"
+                f"SELECT origin_file, origin_row, {sku}, rdspend_unit, "
+                "json_extract_string(TRY_CAST(details AS JSON), '$.InstanceType') "
+                f"FROM ({part.rows(also=also)}) WHERE rdspend_priced AND rdspend_price IS NULL ORDER BY ALL LIMIT 1"
             ).fetchall()
         for file, row, sku_id, unit, instance in found:
             raise BadRecord(
@@ -632,19 +663,138 @@ def _refuse_unpriced(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part
             )
 
 
+def _refuse_unmatched(connection: duckdb.DuckDBPyConnection, rows: str, invoices: Sequence[Entry], file: File) -> None:
+    """An invoice in a currency in which no usage is priced would be left out without a word."""
+    if not invoices:
+        return
+    priced_in = f"SELECT billing_currency, sum(billed_cost_nanos) FROM ({rows}) WHERE basis = 'estimated' GROUP BY ALL"
+    with sound(file):
+        found = dict(connection.execute(priced_in).fetchall())
+    for entry in invoices:
+        if (found.get(entry["currency"]) or 0) <= 0:
+            raise ConfigError(
+                f"{entry.words}: an invoice in {entry['currency']} of {entry['billing_period']}, where no usage without a cost "
+                f"has a price in {entry['currency']} that adds up to more than 0; check its currency, or take it out"
+            )
+
+
+# --- one bill, once ---------------------------------------------------------------------------------------------------
+
+
+def _refuse_unfinished(pages: Iterable[tuple[File, str | None]]) -> None:
+    """Pages of an API lie in one folder, in the order of their names; the last one names no next one."""
+    last: dict[str, tuple[list[str | int], File, str | None]] = {}
+    for file, token in pages:
+        order = [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", file.name)]
+        folder = file.name.rpartition("/")[0]
+        last[folder] = max(last.get(folder, (order, file, token)), (order, file, token), key=lambda entry: entry[0])
+    for _, file, token in last.values():
+        if token:
+            raise BadRecord(
+                f"the last page here names a next one (next_page_token = {token[:80]!r}), so it is not the whole bill; "
+                "fetch the pages up to one without it, and name them in their order",
+                file.name,
+            )
+
+
+def _is_zero(connection: duckdb.DuckDBPyConnection, part: Part) -> bool:
+    """The costs of a file are all 0: it has none."""
+    with sound(part.files[0]):
+        found = connection.execute(
+            f"SELECT bool_or(rdspend_zero), bool_or(rdspend_cost) FROM ({part.rows(counted=False, also=zeros(part.view))})"
+        ).fetchall()
+    return bool(found[0][0]) and not found[0][1]
+
+
+def _refuse_forms(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], spans: Sequence[Span], amortized: frozenset[str]
+) -> None:
+    """A month of an account in two forms of its provider, or in two types of files, would count twice."""
+    part_of = {file.name: part for part in parts for file in part.files}
+    suffixes = {file.name: file.suffix for part in parts for file in part.files}
+    forms: dict[tuple[str, str, str], dict[tuple[str, str], set[str]]] = {}
+    for span in spans:
+        part = part_of.get(span.file)
+        if part and span.file not in amortized:
+            bill = (part.dialect.bill or part.dialect.name, span.month, span.currency)
+            forms.setdefault(bill, {}).setdefault((part.dialect.name, suffixes[span.file]), set()).add(span.file)
+    for (_, billing_month, currency), files in forms.items():
+        if len(files) < 2:
+            continue
+        accounts: dict[tuple[str, str], dict[str | None, str]] = {}
+        for form, names in files.items():
+            for part in {id(part_of[name]): part_of[name] for name in sorted(names)}.values():
+                for account, name in _accounts(connection, part, names, billing_month, currency):
+                    accounts.setdefault(form, {}).setdefault(account, name)
+        (first, mine), *others = sorted(accounts.items())
+        for other, theirs in others:
+            for account, name in theirs.items():
+                # An account that a form does not say may be any.
+                found = next((n for a, n in mine.items() if a == account or a is None or account is None), None)
+                if found:
+                    raise BadRecord(
+                        f"has charges of {billing_month} in {currency} of account {account!r}, and so has {found}, in "
+                        f"another form ({' '.join(first)}, {' '.join(other)}): they would count twice; keep one of them, or "
+                        "read different bills by a [collectors.focus.NAME] each",
+                        name,
+                    )
+
+
+def _accounts(
+    connection: duckdb.DuckDBPyConnection, part: Part, names: Iterable[str], billing_month: str, currency: str
+) -> list[tuple[str | None, str]]:
+    """The accounts of a month in some files of a part, each with a file: the last word of an id that is a path."""
+    own = part.dialect.sql(part.dialect.account, part.layout) if part.dialect.account else None
+    column = own or part.view.find("BillingAccountId") or ("NULL",)
+    account = f"NULLIF(lower(regexp_extract(CAST({column[0]} AS VARCHAR), '[^/]*$')), '')"
+    start = time_of("billing_period_start", part.raw["billing_period_start"], part.utc)
+    with sound(part.files[0]):
+        return connection.execute(
+            f"SELECT rdspend_account, min(origin_file) FROM ({part.rows(counted=False, also={'rdspend_account': account})}) "
+            f"WHERE origin_file IN ({', '.join(map(literal, sorted(names)))}) AND {month(start)} = {literal(billing_month)} "
+            f"AND billing_currency IS NOT DISTINCT FROM {literal(currency)} GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+
+
+def _refuse_views(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+    """Lines of one SKU and month in two views of a bill: each of them has all of it."""
+    seen: dict[tuple[str, str | None], tuple[str, str]] = {}
+    for part in (p for p in parts if p.dialect.views):
+        rules = {name: part.dialect.sql(text, part.layout) for name, text in part.dialect.views.items()}
+        case = "CASE " + " ".join(f"WHEN {rule[0]} THEN {literal(name)}" for name, rule in rules.items() if rule) + " END"
+        start = time_of("billing_period_start", part.raw["billing_period_start"], part.utc)
+        also = {"rdspend_view": case, "rdspend_sku": (part.view.find("SkuId") or ("NULL",))[0]}
+        with sound(part.files[0]):
+            found = connection.execute(
+                f"SELECT {month(start)}, rdspend_sku, rdspend_view, min(origin_file) "
+                f"FROM ({part.rows(counted=False, also=also)}) WHERE rdspend_view IS NOT NULL GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+        for billing_month, sku, name, file in found:
+            first, other = seen.setdefault((billing_month, sku), (name, file))
+            if first != name:
+                raise BadRecord(
+                    f"has usage of {sku} in {billing_month} by {name}, and {other} has it by {first}: each has all of "
+                    "it, so they would count twice; keep one of the two",
+                    file,
+                )
+
+
 # --- actual and amortized costs ---------------------------------------------------------------------------------------
 
 
 def _pair(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]
-) -> tuple[list[Part], dict[str, tuple[str, str, str, int]]]:
-    """Actual exports keep what is billed, amortized ones what the use of commitments is worth; nothing is in both."""
-    roles = [(part, _role(connection, part)) for part in parts if part.dialect.pair]
+) -> tuple[list[Part], dict[str, tuple[str, str, str, int]], frozenset[str]]:
+    """Actual exports keep what is billed, amortized ones what the use of commitments is worth; nothing is in both.
+
+    Also the notes of months, and the names of amortized files.
+    """
+    roles = _roles([_said(connection, part) for part in parts if part.dialect.pair])
     amortized: dict[tuple[str, str], tuple[Decimal, str]] = {}
     actual: dict[tuple[str, str], tuple[Decimal, str, int]] = {}
-    for _, role in roles:
-        for billing_month, currency, both, rows, name in role.months:
-            key = (billing_month, currency)
+    for said, role in roles:
+        for billing_month, currency, both, _, rows in said.months:
+            key, name = (billing_month, currency), said.name
             if role.is_amortized:
                 amortized[key] = (amortized.get(key, (Decimal(0),))[0] + both, name)
             else:
@@ -668,19 +818,47 @@ def _pair(
         for (billing_month, currency), (_, name, rows) in sorted(actual.items())
         if rows and (billing_month, currency) not in amortized
     }
-    taken = {id(part): _in_its_role(part, role.is_amortized, sorted({m for m, _ in amortized})) for part, role in roles}
-    return [taken.get(id(part), part) for part in parts], notes
+    months = sorted({m for m, _ in amortized})
+    taken = {id(said.part): _in_its_role(said.part, role.is_amortized, months) for said, role in roles}
+    names = frozenset(said.name for said, role in roles if role.is_amortized)
+    return [taken.get(id(part), part) for part in parts], notes, names
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the lines of one file say of its role: only an actual export has purchases, only an amortized one shares of them.
+
+    months: month, currency, sum and rows of lines without a commitment, rows of lines with one.
+    """
+
+    part: Part
+    is_actual: bool
+    is_amortized: bool
+    months: tuple[tuple[str, str, Decimal, int, int], ...]
+
+    @property
+    def name(self) -> str:
+        return self.part.files[0].name
+
+    @property
+    def strong(self) -> bool | None:
+        return self.is_amortized if self.is_actual or self.is_amortized else None
+
+    @property
+    def weak(self) -> bool | None:
+        """Use of commitments that costs nothing: an amortized export gives it a cost."""
+        return False if any(committed for *_, committed in self.months) else None
 
 
 @dataclass(frozen=True)
 class Role:
-    """Which of the two a file is; and by month and currency the sum of lines without a commitment, and the rows with one."""
+    """Which of the two a file is, and whether lines or names say so."""
 
     is_amortized: bool
-    months: tuple[tuple[str, str, Decimal, int, str], ...]
+    is_sure: bool
 
 
-def _role(connection: duckdb.DuckDBPyConnection, part: Part) -> Role:
+def _said(connection: duckdb.DuckDBPyConnection, part: Part) -> Said:
     says = {name: _rule(part, name) for name in ("commitment", "actual", "amortized")}
     raw = part.raw
     start = time_of("billing_period_start", raw["billing_period_start"], part.utc)
@@ -689,20 +867,77 @@ def _role(connection: duckdb.DuckDBPyConnection, part: Part) -> Role:
     with sound(file):
         found = connection.execute(
             f"SELECT {month(start)}, billing_currency, COALESCE(SUM({cost}) FILTER (WHERE NOT says_commitment), 0), "
-            "COUNT(*) FILTER (WHERE says_commitment), bool_or(says_actual), bool_or(says_amortized) "
+            "COUNT(*) FILTER (WHERE NOT says_commitment), COUNT(*) FILTER (WHERE says_commitment), "
+            "bool_or(says_actual), bool_or(says_amortized) "
             f"FROM ({part.rows(counted=False, also={f'says_{n}': f'COALESCE({sql}, false)' for n, sql in says.items()})}) "
             f"WHERE {start} IS NOT NULL AND billing_currency IS NOT NULL GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-    is_actual, is_amortized = any(row[4] for row in found), any(row[5] for row in found)
+    is_actual, is_amortized = any(row[5] for row in found), any(row[6] for row in found)
     if is_actual and is_amortized:
         raise BadRecord(
             "has what was bought of commitments and what their use is worth: actual and amortized costs in one file would "
             "count twice; export them into a file each",
             file.name,
         )
-    if not is_actual and not is_amortized:
-        is_amortized = "amortized" in file.name.lower()
-    return Role(is_amortized, tuple((m, c, both, rows, file.name) for m, c, both, rows, *_ in found))
+    return Said(part, is_actual, is_amortized, tuple(row[:5] for row in found))
+
+
+def _roles(files: Sequence[Said]) -> list[tuple[Said, Role]]:
+    """The role of each file: by its lines, its own name, the lines of other files of its export, its path.
+
+    BadRecord where two exports have the same lines and nothing says which is which: both would be taken as billed.
+    """
+    folders = {said.name.rpartition("/")[0] for said in files}
+    exports: dict[str, list[Said]] = {}
+    for said in files:
+        run = AZURE_RUN.match(said.name)
+        # One folder with all of them says nothing: its files are exports of their own.
+        export = run["export"] if run else said.name.rpartition("/")[0] if len(folders) > 1 else said.name
+        exports.setdefault(export, []).append(said)
+    roles: list[tuple[Said, Role]] = []
+    seen: dict[tuple[Any, ...], tuple[bool, str]] = {}
+    for path, export in exports.items():
+        told = {said.strong for said in export} - {None}
+        others = told.pop() if len(told) == 1 else None
+        mine = [(said, _role(said, path, others)) for said in export]
+        roles += mine
+        for (is_amortized, *same), is_sure, name in _sums(mine):
+            first = seen.setdefault((is_amortized, *same), (is_sure, name))
+            if first[1] != name and not (first[0] and is_sure):
+                billing_month, currency, total, rows = same
+                raise BadRecord(
+                    f"has {rows} lines of {billing_month} without a commitment that cost {total:f} {currency}, as {first[1]} "
+                    "has, and nothing says which of the two is the amortized export: they would count twice; put 'amortized' "
+                    "into the name of its folder or file, and 'actual' into the other's; or take one out",
+                    name,
+                )
+    return roles
+
+
+def _role(said: Said, export: str, others: bool | None) -> Role:
+    path, _, own = said.name.lower().rpartition("/")
+    is_named_actual = "actual" in own or "actual" in export.lower().rstrip("/").rpartition("/")[2]
+    answers = (
+        (said.strong, True),
+        (True if "amortized" in own else None, True),
+        (others, True),
+        (said.weak, False),
+        (True if "amortized" in path else None, True),
+    )
+    return next((Role(answer, is_sure) for answer, is_sure in answers if answer is not None), Role(False, is_named_actual))
+
+
+def _sums(export: Sequence[tuple[Said, Role]]) -> Iterator[tuple[tuple[Any, ...], bool, str]]:
+    """Role, month, currency, sum and rows of the lines without a commitment of one export; whether its role is sure; a file."""
+    sums: dict[tuple[bool, str, str], tuple[Decimal, int, bool, str]] = {}
+    for said, role in export:
+        for billing_month, currency, total, rows, _ in said.months:
+            key = (role.is_amortized, billing_month, currency)
+            before = sums.get(key, (Decimal(0), 0, True, said.name))
+            sums[key] = (before[0] + total, before[1] + rows, before[2] and role.is_sure, before[3])
+    for key, (total, rows, is_sure, name) in sums.items():
+        if total:
+            yield (*key, total, rows), is_sure, name
 
 
 def _rule(part: Part, name: str) -> str:
@@ -726,16 +961,22 @@ def _in_its_role(part: Part, is_amortized: bool, months: Sequence[str]) -> Part:
 
 def _know_tags(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
     """Parse the tags of some rows once: bills repeat them, and a join costs a tenth of parsing them again."""
-    connection.execute("CREATE TEMP TABLE known_tags (known_text VARCHAR, known_map MAP(VARCHAR, VARCHAR))")
+    connection.execute("CREATE TEMP TABLE known_tags (known_form VARCHAR, known_text VARCHAR, known_map MAP(VARCHAR, VARCHAR))")
     texts = [part for part in parts if part.raw.get("tags") == "VARCHAR"]
     largest = sorted(texts, key=lambda part: -max(f.local.stat().st_size for f in part.files))
     for part in largest[:SAMPLED_PARTS]:
         some = f"SELECT tags FROM ({part.rows(counted=False)}) LIMIT {SAMPLED_ROWS}"
         with sound(part.files[0]):
             connection.execute(
-                f"INSERT INTO known_tags SELECT tags, {_tags('VARCHAR', part.view)} FROM (SELECT DISTINCT tags FROM ({some})) "
-                f"WHERE tags NOT IN (SELECT known_text FROM known_tags) LIMIT {KNOWN_TAGS}"
+                f"INSERT INTO known_tags SELECT {literal(part.view.tags)}, tags, {_tags('VARCHAR', part.view)} "
+                f"FROM (SELECT DISTINCT tags FROM ({some}) WHERE tags IS NOT NULL) "
+                f"WHERE tags NOT IN (SELECT known_text FROM ({_known(part.view)})) LIMIT {KNOWN_TAGS}"
             )
+
+
+def _known(seen: View) -> str:
+    """Texts of tags parsed ahead as this view parses them: the same text may say something else in another form."""
+    return f"SELECT known_text, known_map FROM known_tags WHERE known_form = {literal(seen.tags)}"
 
 
 def _column_notes(rows: dict[Part, int]) -> list[tuple[str, str, str, int]]:

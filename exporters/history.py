@@ -117,6 +117,8 @@ def _series(families: Iterable[Family], target: Mapping[str, str]) -> Iterator[t
 
 
 def _of_period(family: Family, period: str) -> Family:
+    if "billing_period" not in family.labels:
+        return replace(family, samples={})  # of the present, not of a month
     place = family.labels.index("billing_period")
     return replace(family, samples={values: v for values, v in family.samples.items() if values[place] == period})
 

@@ -43,8 +43,9 @@ class File:
 
     @property
     def suffix(self) -> str:
-        """Its type: a bill that comes in several files comes in files of one."""
-        return next((s for s in (*SUFFIXES, *JSON_SUFFIXES) if self.name.lower().endswith(s)), "")
+        """Its type, gzipped or not: a bill that comes in several files comes in files of one."""
+        found = next((s for s in (*SUFFIXES, *JSON_SUFFIXES) if self.name.lower().endswith(s)), "")
+        return found.removesuffix(".gz")
 
     @property
     def is_gzip(self) -> bool:
@@ -72,7 +73,13 @@ def find(path: str) -> list[str]:
 
 
 def refuse_copies(files: Sequence[File]) -> None:
-    """The same content twice would count twice. Only files of one size are compared."""
+    """The same content twice would count twice, also gzipped and unpacked side by side. Only files of one size are compared."""
+    names = {file.name for file in files}
+    for file in files:
+        if file.is_gzip and file.name[:-3] in names:
+            raise BadRecord(
+                f"stands beside {file.name[:-3]}, its content unpacked; they would count twice: remove one", file.name
+            )
     by_size: dict[int, list[File]] = {}
     for file in files:
         by_size.setdefault(file.local.stat().st_size, []).append(file)
