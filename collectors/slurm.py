@@ -8,6 +8,7 @@
     settle_seconds = 10                    # how late an accounting record may come; 6 or more
     gpu_tres = "gres/gpu"                  # the TRES that counts GPUs
     resource_id = "instance_id"            # what the bill calls a node: "instance_id" or "node_name"
+    pools = { h100 = "cr-0123456789abcdef0" }   # nodes of these partitions share what the bill says of this resource
 
 Works with Slurm 22.05 and newer. Needs a machine with the Slurm client commands and `AccountingStorageType=
 accounting_storage/slurmdbd`, and a user who may see every job: with `PrivateData=jobs` an operator or coordinator
@@ -56,8 +57,8 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -139,6 +140,7 @@ class Slurm:
     settle_seconds: int = 10
     gpu_tres: str = "gres/gpu"
     resource_id: Literal["instance_id", "node_name"] = "instance_id"
+    pools: Mapping[str, str] = field(default_factory=dict)
 
     # The daemon may ask for short windows: a finished job is read once.
     incremental: ClassVar[bool] = True
@@ -183,8 +185,8 @@ class Slurm:
             seen = window.end <= now + settle
             yield Delivery("jobs", connection.sql(JOBS_SQL), scope, seen, is_open, notes)
             yield Delivery("placements", connection.sql(PLACEMENTS_SQL), scope, seen, is_open)
-            land_nodes(connection, self.cluster, nodes)
-            yield Delivery("nodes", connection.sql(NODES_SQL), scope, as_of=now)
+            land_nodes(connection, self.cluster, nodes, self.pools)
+            yield Delivery("nodes", connection.sql(NODES_SQL), scope, as_of=now, notes=pool_notes(nodes, self.pools))
 
     def _run(self, command: str, *arguments: str, to: Path | None = None) -> str:
         """Run one Slurm command within the time-out; its output as text, or into a file."""
@@ -791,16 +793,38 @@ def _merge(history: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def land_nodes(connection: duckdb.DuckDBPyConnection, cluster: str, nodes: Sequence[Node]) -> None:
-    """The nodes into the table `node`."""
+def land_nodes(connection: duckdb.DuckDBPyConnection, cluster: str, nodes: Sequence[Node], pools: Mapping[str, str]) -> None:
+    """The nodes into the table `node`, with the pools of their partitions."""
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE node (cluster VARCHAR, name VARCHAR, resource_id VARCHAR,
         start_s BIGINT, end_s BIGINT, gpus BIGINT, gpu_type VARCHAR, cpus BIGINT, memory_mib BIGINT,
-        instance_type VARCHAR, queue VARCHAR, origin_file VARCHAR, origin_row BIGINT)"""
+        instance_type VARCHAR, queue VARCHAR, origin_file VARCHAR, origin_row BIGINT, pool VARCHAR)"""
     )
     if nodes:
-        rows = [(cluster, n.name, n.resource_id, n.start, n.end, *capacity(n), n.origin, n.row) for n in nodes]
-        connection.executemany("INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = [
+            (cluster, n.name, n.resource_id, n.start, n.end, *capacity(n), n.origin, n.row, pool_of(n, pools)) for n in nodes
+        ]
+        connection.executemany("INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def pool_of(node: Node, pools: Mapping[str, str]) -> str | None:
+    """The pool of a node's partitions. Raises ConfigError where they are in two."""
+    found = sorted({pools[p] for p in (node.partitions or "").split(",") if p in pools})
+    if len(found) > 1:
+        raise ConfigError(
+            f"slurm: pools: node {node.name!r} is in partitions {node.partitions} and so in the pools {' and '.join(found)}; "
+            "expected one: its money would count for both"
+        )
+    return found[0] if found else None
+
+
+def pool_notes(nodes: Sequence[Node], pools: Mapping[str, str]) -> list[tuple[str, str, str, int]]:
+    """Partitions that no node has: the money of their pool reaches nobody."""
+    there = {p for node in nodes for p in (node.partitions or "").split(",")}
+    return [
+        ("unknown_partition", partition, f"no node is in it, so none is in the pool {pools[partition]!r}", 0)
+        for partition in sorted(set(pools) - there)
+    ]
 
 
 def capacity(node: Node) -> tuple[int | str | None, ...]:
@@ -810,7 +834,7 @@ def capacity(node: Node) -> tuple[int | str | None, ...]:
 
 NODES_SQL = f"""
 SELECT cluster, name AS node, resource_id, to_timestamp(start_s) AS start_time, to_timestamp(end_s) AS end_time,
-    gpus * {GPU_PARTS} AS gpu_parts, gpu_type, cpus, memory_mib, instance_type, queue, origin_file, origin_row
+    gpus * {GPU_PARTS} AS gpu_parts, gpu_type, cpus, memory_mib, instance_type, queue, pool, origin_file, origin_row
 FROM node ORDER BY node, start_time
 """
 

@@ -375,8 +375,8 @@ def _findings(engine: Engine, window: dict[str, int]) -> list[Finding]:
         Finding(
             "unknown_resource",
             resource,
-            f"an agreement charges {Decimal(int(cost)).scaleb(-9):f} {currency} for it, and no node, pool or job has it: "
-            "its money is shared",
+            f"the bill or an agreement charges {Decimal(int(cost)).scaleb(-9):f} {currency} for it, and no node, pool or job "
+            "has it: its money is shared",
             int(lines),
         )
         for resource, currency, lines, cost in engine.read("unknown_resource")

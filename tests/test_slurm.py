@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.slurm import Node, Slurm, Span, parse_gres, parse_instances, parse_nodes, split_records, with_history
+from collectors.slurm import (
+    Node,
+    Slurm,
+    Span,
+    parse_gres,
+    parse_instances,
+    parse_nodes,
+    pool_notes,
+    split_records,
+    with_history,
+)
 from rdspend.errors import BadRecord, ConfigError, SourceUnavailable
 from rdspend.schema import GPU_PARTS, JOBS, NODES, PLACEMENTS, Window
 
@@ -509,6 +519,7 @@ def test_nodes_have_what_slurm_says(each_version: Recorded) -> None:
         "memory_mib": 1000000,
         "instance_type": None,
         "queue": "gpu,all",
+        "pool": None,
         "origin_file": "scontrol -o show node",
         "origin_row": 1,
     }
@@ -522,6 +533,27 @@ def test_a_node_is_the_instance_that_it_says(recorded: Recorded) -> None:
 def test_a_bill_may_name_nodes_as_slurm_does(each_version: Recorded) -> None:
     nodes = each_version.collect(resource_id="node_name")["nodes"]
     assert {(node["node"], node["resource_id"]) for node in nodes} == {(f"node{n}", f"node{n}") for n in range(1, 6)}
+
+
+def test_the_nodes_of_a_partition_share_the_pool_that_is_configured_for_it(each_version: Recorded) -> None:
+    pooled = {node["node"]: node["pool"] for node in each_version.collect(pools={"all": "cr-1"})["nodes"]}
+    assert set(pooled.values()) == {"cr-1"}
+    some = {node["node"]: node["pool"] for node in each_version.collect(pools={"gpu": "cr-1"})["nodes"]}
+    assert some["node1"] == "cr-1"
+    assert {name for name, pool in some.items() if pool is None} == {
+        node["node"] for node in each_version.collect()["nodes"] if "gpu" not in node["queue"].split(",")
+    }
+
+
+def test_a_node_in_two_pools_is_refused(each_version: Recorded) -> None:
+    with pytest.raises(ConfigError, match="node 'node1' is in partitions gpu,all and so in the pools cr-1 and cr-2"):
+        each_version.collect(pools={"gpu": "cr-1", "all": "cr-2"})
+
+
+def test_a_pool_of_a_partition_without_nodes_is_noted(each_version: Recorded) -> None:
+    assert pool_notes(parse_nodes((CAPTURES / "22.05" / "scontrol-nodes.txt").read_text(), "gpu"), {"h200": "cr-1"}) == [
+        ("unknown_partition", "h200", "no node is in it, so none is in the pool 'cr-1'", 0)
+    ]
 
 
 def test_a_node_was_each_instance_of_its_history_and_then_the_one_it_is(recorded: Recorded) -> None:
