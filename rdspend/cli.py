@@ -424,57 +424,6 @@ def forget(ctx: click.Context, source: str) -> None:
 
 
 @main.group()
-def export() -> None:
-    """Write what the ledger holds in other tools' formats."""
-
-
-@export.command("focus")
-@period_option
-@click.option("--version", default="1.2", show_default=True, metavar="VERSION", help="FOCUS 1.0, 1.1, 1.2, 1.3 or 1.4.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="A new folder, or that of an earlier export; focus-PERIOD."
-)
-@click.option("--currency", metavar="CODE", help="Only rows in this currency; all of the period's when left out.")
-@as_of_option
-@click.option("--format", "form", default="parquet", type=click.Choice(["parquet", "csv"]), show_default=True)
-@click.option("--as-billed", is_flag=True, help="Write rows that break a rule of FOCUS as their bill does, and count them.")
-@click.pass_context
-def export_focus(
-    ctx: click.Context,
-    period: str,
-    version: str,
-    out: Path | None,
-    currency: str | None,
-    as_of: str | None,
-    form: str,
-    as_billed: bool,
-) -> None:
-    """Write the period's bill as FOCUS, each charge split to the jobs that took it, with what they were for.
-
-    The rows of a charge add up to it, and the rows of a job to what the report says of it, to the last digit; every row is
-    checked against FOCUS's rules before anything is written. The same ledger snapshot gives the same bytes. Never put it beside
-    the bill it was made from: both have the same money.
-    """
-    from rdspend.reading import Reader
-
-    folder = out or Path(f"focus-{period}")
-    with _progress() as progress:
-        done = Reader(_load(ctx)).export_focus(
-            _period(period),
-            folder,
-            version=version,
-            currency=currency,
-            as_of=as_of,
-            form=form,
-            as_billed=as_billed,
-            progress=progress,
-        )
-    for broken in done.broken:
-        click.echo(f"as billed: {broken.rule}: {broken.rows:,} rows of {broken.sources} are otherwise", err=True)
-    click.echo(f"wrote {folder}: {done.lines:,} charges as {done.rows:,} rows of FOCUS {version} in {len(done.files)} files")
-
-
-@main.group()
 def rules() -> None:
     """Look at tagging rules before they are trusted."""
 

@@ -15,8 +15,12 @@ from rdspend.ledger import DataFile, Snapshot
 from rdspend.period import Period
 from rdspend.schema import CHARGES
 
-NOTES: Mapping[str, str] = {"renamed_column": "renamed", "unknown_column": "unknown",
-    "left_out_column": "left out", "missing_column": "missing"}
+NOTES: Mapping[str, str] = {
+    "renamed_column": "renamed",
+    "unknown_column": "unknown",
+    "left_out_column": "left out",
+    "missing_column": "missing",
+}
 """Kinds of a collector's notes, and what a report calls them."""
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 from rdspend.breakdown import (
     break_down,
@@ -18,7 +17,6 @@ from rdspend.breakdown import (
     currencies,
     decode,
     heading,
-    make_cells,
     money,
     next_revision,
     open_views,
@@ -32,7 +30,6 @@ from rdspend.engine import Engine
 from rdspend.errors import ConfigError
 from rdspend.exchange import refuse_code
 from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target
-from rdspend.focus_export import Exported, export_focus
 from rdspend.ledger import Ledger, Snapshot
 from rdspend.period import Period, parse_period
 from rdspend.policy import load_policy
@@ -222,22 +219,6 @@ class Reader:
                 return list_figure(engine, target, limit, chosen)
             attributed = self._attributed(period, snapshot)
             return explain_job(engine, target.value, self.config.engine.share_rule, chosen, attributed)
-
-    def export_focus(self, period: Period, out: Path, *, as_of: str | None = None, **how: Any) -> Exported:
-        """The period's charges as a FOCUS data set in the folder `out`, split to jobs; `how` as in `rdspend.focus_export`."""
-        snapshot = self._snapshot(as_of, period)
-        attributed = self._attributed(period, snapshot)
-        with tempfile.TemporaryDirectory(prefix="rdspend-export-") as spill, self._reader(Path(spill)) as engine:
-            return export_focus(engine, snapshot, attributed, period, out, share_rule=self.config.engine.share_rule, **how)
-
-    def jobs(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[Engine, str]:
-        """An engine with the table `job_money` of the period's jobs, for the caller to close, and the currency of its money."""
-        snapshot = self._snapshot(as_of, period)
-        engine = Engine(self.config.engine.memory_limit, self.config.engine.threads)
-        open_views(engine, snapshot, period)
-        chosen = choose_currency(engine, currency)
-        make_cells(engine, chosen)
-        return engine, chosen
 
     def check(self) -> list[str]:
         """Both sides of every month of the newest snapshot, source by source. Raises ConservationError when one differs."""

@@ -114,9 +114,7 @@ def _labels(
     ).fetchall()
     count = connection.execute("SELECT count(*) FROM labels").fetchall()[0][0]
     if count != len(rows) or len({row[0] for row in rows}) != len(rows):
-        raise BadRecord(
-            f"{count} labels, {len(rows)} of them of a job; expected one label a job", str(folder / "labels.csv")
-        )
+        raise BadRecord(f"{count} labels, {len(rows)} of them of a job; expected one label a job", str(folder / "labels.csv"))
     for job, *answers, _ in rows:
         for kind, word, known in zip(("work", "activity", "stage"), answers, (WORK, ACTIVITIES, STAGES), strict=True):
             if word is not None and word not in known:
