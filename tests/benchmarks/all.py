@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 FULL = (
     ("bench_attribute.py", "1000000", "10000000", "50000000"),
     ("bench_land_focus.py", "4000000"),
+    ("bench_land_cur.py", "4000000"),
+    ("bench_land_cur.py", "replace", "10000000"),
     ("bench_tag.py",),
     ("bench_learned.py",),
     ("bench_report.py", "1000000"),
@@ -27,6 +29,7 @@ FULL = (
 QUICK = (
     ("bench_attribute.py", "1000000"),
     ("bench_land_focus.py", "1000000"),
+    ("bench_land_cur.py", "1000000"),
     ("bench_report.py", "100000"),
     ("bench_diff.py", "1000000"),
     ("bench_scrape.py",),
