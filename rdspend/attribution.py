@@ -24,16 +24,13 @@ from rdspend.border import identifier
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
 from rdspend.estimates import compare
-from rdspend.schema import GPU_PARTS, SECONDS_PER_HOUR
+from rdspend.period import EARLIEST, LATEST, SECONDS_PER_DAY
+from rdspend.schema import GPU_PARTS, INT64_MAX, SECONDS_PER_HOUR
 
 ShareRule = Literal["gpu", "cpu", "dominant"]
 SHARE_RULES: tuple[ShareRule, ...] = ("gpu", "cpu", "dominant")
 
-# Whole seconds well outside of any bill, far enough from the edge of BIGINT to be subtracted.
-EARLIEST, LATEST = -(10**11), 10**11
 DOMINANT_PARTS = 10**9
-SECONDS_PER_DAY = 86_400
-INT64_MAX = 2**63 - 1
 HOURS = range(24)
 
 

@@ -16,33 +16,42 @@ from typing import Any
 
 import msgspec
 
+from rdspend import pareto, public_figures, release_cost, workload
 from rdspend.border import literal
 from rdspend.closing import ClosingTable, draw_up, in_currency, refuse_other_sums
 from rdspend.closing import money as money
 from rdspend.config import Config, authority
+from rdspend.doubt import Amounts, Doubt, doubt, relative_error
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
 from rdspend.estimates import interval, known_errors
 from rdspend.exchange import convert
 from rdspend.ledger import Snapshot
-from rdspend.period import Period
+from rdspend.period import EARLIEST, LATEST, SECONDS_PER_DAY, Period
+from rdspend.policy import category
 from rdspend.schema import (
     ACTIVITIES,
     BUCKETS,
     GPU_PARTS,
+    MOST_TEAMS,
+    OTHER_TEAMS,
     SECONDS_PER_HOUR,
     Breakdown,
     Cell,
+    Crossing,
     Gap,
     Line,
     Policy,
+    ReleaseLine,
     SourceClosing,
     TopJob,
 )
+from rdspend.spreading import borne_words, share_out, shown_words, spreads
 
 NO_CURRENCY = "XXX"
 """ISO 4217 for 'no currency': jobs whose money nobody told."""
 
+MICROS = 1_000_000
 TOP_JOBS = 20
 SHARE = Decimal("0.000001")
 MICRO = Decimal("0.000001")
@@ -85,15 +94,18 @@ def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
     low = _earliest_day(engine, snapshot, first)
     snapshot.view(engine, "jobs", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
     snapshot.view(engine, "placements", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
-    snapshot.view(engine, "tags", lambda p: p["end_month"] == "open" or p["end_month"] >= low[:7])
+    for table in ("tags", "families"):
+        snapshot.view(engine, table, lambda p: p["end_month"] == "open" or p["end_month"] >= low[:7])
+    snapshot.view(engine, "claims")
+    snapshot.view(engine, "tokens", lambda p: p["billing_period"] in months)
     snapshot.view(engine, "estimate_errors", lambda p: p["month"] <= period.months[-1])
     for table in ("nodes", "rates", "coverage"):
         snapshot.view(engine, table)
 
 
 def _earliest_day(engine: Engine, snapshot: Snapshot, first: str) -> str:
-    """The first day that the period's money was used: a late correction may pay for an earlier month."""
-    day = engine.value("SELECT min(day) FROM attributions")
+    """The first day that the period's bill pays for, as the attribution has it: a correction may pay for an earlier month."""
+    day = engine.value("SELECT strftime(timezone('UTC', min(charge_period_start)), '%Y-%m-%d') FROM charges")
     return min(day or f"{first}-01", f"{first}-01")
 
 
@@ -124,18 +136,62 @@ def ranking(taggers: Iterable[str]) -> str:
     return "CASE tagger " + " ".join(f"WHEN {literal(t)} THEN {i}" for i, t in enumerate(ranked)) + " END" if ranked else "0"
 
 
-def make_cells(engine: Engine, currency: str) -> None:
-    """Tables `job_money` and `cell` of one currency. Wants `open_views`."""
-    rank = ranking(t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags"))
-    several = bool(set(named_currencies(engine)) - {currency})
-    foreign = (
+def of_other_currencies(engine: Engine, currency: str) -> str:
+    """SQL that leaves out GPU time of jobs whose money is all in other currencies. Wants `open_views`."""
+    if not set(named_currencies(engine)) - {currency}:
+        return ""
+    return (
         "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency <> $currency "
         "AND job_key NOT IN (SELECT job_key FROM attributions WHERE job_key IS NOT NULL AND billing_currency = $currency))"
-        if several
-        else ""
     )
-    engine.run("job_money", {"currency": currency}, rank=rank, foreign=foreign)
-    engine.run("cell", {"currency": currency})
+
+
+def make_parts(engine: Engine, currency: str, borders: str = "") -> None:
+    """Table `job_part` of one currency: jobs' money and time, and what tags say of it, under any policy. Wants `open_views`.
+
+    borders  a table (job_key, b: microseconds since 1970) of further times to cut jobs at; what is cut finer has the same sums
+    """
+    cut = f"UNION ALL SELECT job_key FROM {borders}" if borders else ""
+    inside = (
+        f"UNION SELECT job_key, b FROM {borders} JOIN of_job USING (job_key) WHERE b > since AND b < until" if borders else ""
+    )
+    rank = ranking(t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags"))
+    foreign = of_other_currencies(engine, currency)
+    engine.run("job_sum", {"currency": currency}, foreign=foreign)
+    engine.run("cut_job", also=cut)
+    engine.run("job_part_whole", rank=rank)
+    if engine.value("SELECT count(*) FROM cut_job"):
+        engine.run("job_span", rank=rank, earliest=EARLIEST * MICROS, latest=LATEST * MICROS, also=inside)
+        parts = {name: _part_of_day(name) for name in ("effective", "billed", "parts")}
+        engine.run("job_part_cut", {"currency": currency}, foreign=foreign, day=SECONDS_PER_DAY * MICROS, **parts)
+
+
+def make_cells(engine: Engine, currency: str, policy: Policy, borders: str = "") -> None:
+    """Tables `job_money` and `cell` of one currency under a policy; `borders` as in `make_parts`. Wants `open_views`."""
+    make_parts(engine, currency, borders)
+    if spreads(policy):
+        share_out(engine, currency)
+    engine.run("job_money", {}, category=category(policy), **borne_words(policy))
+    engine.run("cell", {"currency": currency}, team=_named_team(engine), **shown_words(policy))
+
+
+def _named_team(engine: Engine) -> str:
+    """SQL of a job's team as a breakdown names it: the smallest of too many are OTHER_TEAMS."""
+    if teams(engine) <= MOST_TEAMS:
+        return "team"
+    engine.run("named_team", most=MOST_TEAMS, other=literal(OTHER_TEAMS))
+    return f"CASE WHEN team = '' OR team IN (SELECT team FROM named_team) THEN team ELSE {literal(OTHER_TEAMS)} END"
+
+
+def teams(engine: Engine) -> int:
+    """How many teams the jobs name. Wants `job_money`."""
+    return int(engine.value("SELECT count(DISTINCT team) FROM job_money WHERE team <> ''"))
+
+
+def _part_of_day(column: str) -> str:
+    """SQL of a part's whole nanos of a day: the running total up to it, cut, minus that before it."""
+    upto, before = (f"CAST({column} AS HUGEINT) * {length} // nullif(whole, 0)" for length in ("upto", "(upto - length)"))
+    return f"CASE WHEN whole = 0 THEN CASE WHEN last THEN {column} ELSE 0 END ELSE {upto} - {before} END"
 
 
 def break_down(
@@ -160,9 +216,9 @@ def break_down(
         refuse_open(closing, closing.currency)
     bill = _closing_table(engine, snapshot, period, known, sides)
     conversions = convert(engine, snapshot, period, currency) if converted else ()
-    make_cells(engine, currency)
+    make_cells(engine, currency, policy)
     rows = engine.rows(
-        "SELECT category, stage, team, cluster, basis, effective, billed, gpu_part_seconds FROM cell "
+        "SELECT category, stage, team, cluster, basis, effective, billed, gpu_part_seconds, borne, borne_parts FROM cell "
         "ORDER BY category, stage, team, cluster, basis"
     )
     total = money(sum(int(r[5]) for r in rows))
@@ -182,14 +238,13 @@ def break_down(
             f"(billed {billed_total}); they must be equal; nothing was published"
         )
     by_category = _grouped(rows, 0)
-    unclassified = by_category.get("unclassified", (0, 0, 0, ""))
-    denominator = money(sum(by_category[c][0] for c in policy.denominator if c in by_category))
-    lines = tuple(_with_shares(_line(name, by_category), policy, denominator, money(unclassified[0])) for name in ACTIVITIES)
+    denominator = sum((amount(_line(c, by_category), policy) for c in policy.denominator), ZERO)
+    lines = tuple(with_share(_line(name, by_category), policy, denominator) for name in ACTIVITIES)
     idle_known = not engine.value("SELECT count(*) FROM occupancy WHERE job_key IS NULL AND gpu_part_seconds IS NULL")
     jobs_only = [r for r in rows if r[0] not in ("idle", "bill_idle", "shared")]
     top = engine.rows(
         "SELECT job_key, name, team, category, stage, outcome, effective, gpu_part_seconds FROM job_money "
-        f"ORDER BY effective DESC, gpu_part_seconds DESC, job_key LIMIT {TOP_JOBS}"
+        f"ORDER BY effective DESC, gpu_part_seconds DESC, job_key, part LIMIT {TOP_JOBS}"
     )
     services = engine.rows(
         "SELECT COALESCE(service, ''), sum(effective_cost_nanos), sum(billed_cost_nanos), 0, "
@@ -197,6 +252,7 @@ def break_down(
         "WHERE bucket = 'shared' AND billing_currency = ? GROUP BY ALL ORDER BY 2 DESC, 1",
         [currency],
     )
+    folded = max(0, teams(engine) - MOST_TEAMS)
     errors = known_errors(engine, currency)
     low, high = interval(engine, currency, total, errors, converted=converted) or (None, None)
     buckets = tuple(_line(name, by_category) for name in BUCKETS)
@@ -204,6 +260,8 @@ def break_down(
         raise ConservationError(
             f"{period.text} {currency}: the lines and buckets of page one do not add up to {total}; nothing was published"
         )
+    unsure = _doubt(engine, policy, currency, rows, by_category, denominator, high - total if high is not None else None)
+    lines = tuple(_with_doubt(line, unsure) for line in lines)
     return Breakdown(
         period=period.text,
         months=period.months,
@@ -228,7 +286,7 @@ def break_down(
         ),
         cells=tuple(
             Cell(category, stage, team, cluster, basis, money(effective), money(billed), gpu_seconds(parts))
-            for category, stage, team, cluster, basis, effective, billed, parts in rows
+            for category, stage, team, cluster, basis, effective, billed, parts, *_ in rows
         ),
         charges=charges,
         attributed=total,
@@ -239,7 +297,8 @@ def break_down(
             for kind, subject, detail, n in engine.rows(
                 'SELECT kind, subject, detail, sum("rows") FROM findings GROUP BY ALL ORDER BY ALL'
             )
-        ),
+        )
+        + _folding(folded),
         idle_gpu_hours_known=idle_known,
         share_rule=said.share_rule,
         synthetic=said.synthetic,
@@ -252,23 +311,94 @@ def break_down(
         estimated_low=low,
         estimated_high=high,
         conversions=conversions,
+        folded_teams=folded,
+        candidates=unsure.candidates,
+        doubt=unsure.words,
+        releases=_released(engine),
+        paretos=pareto.found_for_report(engine),
+        workloads=workload.found(engine),
+        public_figures=public_figures.beside(policy),
+        crossings=tuple(
+            Crossing(category, stage, outcome, role, money(effective), money(billed), gpu_hours(parts))
+            for category, stage, outcome, role, effective, billed, parts in engine.read("crossing")
+        ),
+        spread=_spread(engine, currency, policy, by_category),
     )
 
 
-Group = tuple[int, int, int, str]
+def _doubt(
+    engine: Engine,
+    policy: Policy,
+    currency: str,
+    rows: Sequence[Sequence[Any]],
+    by_category: Mapping[str, Group],
+    denominator: Decimal,
+    room: Decimal | None,
+) -> Doubt:
+    """Bounds and intervals of the lines. `room`: how far estimates may move the total."""
+    amounts = {name: amount(_line(name, by_category), policy) for name in (*ACTIVITIES, *BUCKETS)}
+    guessed = _grouped([row for row in rows if row[4] in ("estimated", "mixed")], 0)
+    estimated = {name: money(group[0]) for name, group in guessed.items()}
+    error = relative_error(room, sum(estimated.values(), ZERO))
+    rank = ranking(t for (t,) in engine.rows("SELECT DISTINCT tagger FROM tags"))
+    return doubt(engine, policy, currency, Amounts(amounts, estimated, denominator, error), rank, _named_team(engine))
+
+
+def _with_doubt(line: Line, known: Doubt) -> Line:
+    ends = known.bounds.get(line.name)
+    if ends is None or line.share is None:
+        return line
+    return replace(line, share_low=ends.low, share_high=ends.high, likely_low=ends.likely_low, likely_high=ends.likely_high)
+
+
+def _spread(engine: Engine, currency: str, policy: Policy, left: Mapping[str, Group]) -> tuple[Line, ...]:
+    """What of each bucket the jobs bear: what attributions and occupancy have of it, less what stayed."""
+    if not spreads(policy):
+        return ()
+    sums = engine.rows(
+        "SELECT bucket, sum(effective_cost_nanos), sum(billed_cost_nanos), 0, min(basis), max(basis) FROM attributions "
+        "WHERE bucket IS NOT NULL AND billing_currency = ? GROUP BY bucket UNION ALL "
+        "SELECT 'idle', 0, 0, sum(gpu_part_seconds), NULL, NULL FROM occupancy WHERE job_key IS NULL",
+        [currency],
+    )
+    lines = []
+    for bucket in ("idle", "bill_idle", "shared"):
+        here = [row for row in sums if row[0] == bucket]
+        stayed = left.get(bucket, (0, 0, 0))[:3]
+        effective, billed, parts = (sum(int(row[n + 1] or 0) for row in here) - each for n, each in enumerate(stayed))
+        if effective or billed or parts:
+            basis = _basis(each for row in here for each in row[4:] if each)
+            lines.append(Line(bucket, money(effective), money(billed), gpu_hours(parts), basis))
+    return tuple(lines)
+
+
+def _released(engine: Engine) -> tuple[ReleaseLine, ...]:
+    if not engine.value("SELECT EXISTS (SELECT 1 FROM job_money WHERE release <> '')"):
+        return ()
+    release_cost.gather(engine)
+    return release_cost.lines(engine)
+
+
+def _folding(teams: int) -> tuple[tuple[str, str, str, int], ...]:
+    """What a reader has to know where teams were added up."""
+    words = f"the smallest teams are added up: a breakdown names {MOST_TEAMS:,}; every job keeps its own"
+    return (("folded_teams", OTHER_TEAMS, words, teams),) if teams else ()
+
+
+Group = tuple[int, int, int, str, int, int]
 
 
 def _grouped(rows: Sequence[Sequence[Any]], column: int) -> dict[str, Group]:
-    """Sums of effective, billed and GPU part-seconds by one column of the cells; there are few of those."""
+    """Sums of effective, billed, GPU part-seconds and what of them is borne, by one column of the cells; there are few."""
     sums: dict[str, list[int]] = {}
     bases: dict[str, set[str]] = {}
     for row in rows:
-        each = sums.setdefault(row[column], [0, 0, 0])
-        for i in range(3):
+        each = sums.setdefault(row[column], [0, 0, 0, 0, 0])
+        for i in range(5):
             each[i] += int(row[5 + i])
         if row[5] or row[6]:
             bases.setdefault(row[column], set()).add(row[4])
-    return {name: (e, b, g, _basis(bases.get(name, ()))) for name, (e, b, g) in sums.items()}
+    return {name: (e, b, g, _basis(bases.get(name, ())), be, bg) for name, (e, b, g, be, bg) in sums.items()}
 
 
 def _basis(found: Iterable[str]) -> str:
@@ -277,17 +407,22 @@ def _basis(found: Iterable[str]) -> str:
 
 
 def _line(name: str, groups: Mapping[str, Group]) -> Line:
-    effective, billed, parts, basis = groups.get(name, (0, 0, 0, "none"))
-    return Line(name, money(effective), money(billed), gpu_hours(parts), basis)
+    effective, billed, parts, basis, borne, borne_parts = groups.get(name, (0, 0, 0, "none", 0, 0))
+    bears = {"borne": money(borne), "borne_gpu_hours": gpu_hours(borne_parts)} if borne or borne_parts else {}
+    return Line(name, money(effective), money(billed), gpu_hours(parts), basis, **bears)
 
 
-def _with_shares(line: Line, policy: Policy, denominator: Decimal, unclassified: Decimal) -> Line:
-    """Share of the policy's denominator, and what it would be if unclassified money went all elsewhere, or all here."""
+def amount(line: Line, policy: Policy) -> Decimal:
+    """What a line has of the policy's unit."""
+    return line.gpu_hours if policy.unit == "gpu_hours" else line.cost
+
+
+def with_share(line: Line, policy: Policy, denominator: Decimal) -> Line:
+    """Share of the policy's denominator, bounds not yet opened."""
     if line.name not in policy.denominator or denominator <= 0:
         return line
-    ends = sorted((line.cost, line.cost + (unclassified if "unclassified" in policy.denominator else ZERO)))
-    share, low, high = ((each / denominator).quantize(SHARE, ROUND_HALF_EVEN) for each in (line.cost, *ends))
-    return replace(line, share=share, share_low=low, share_high=high)
+    share = (amount(line, policy) / denominator).quantize(SHARE, ROUND_HALF_EVEN)
+    return replace(line, share=share, share_low=share, share_high=share)
 
 
 def _descending(groups: Mapping[str, Group]) -> tuple[Line, ...]:
@@ -377,27 +512,35 @@ FIGURES = (
 )
 LATER_FIGURES = ("bridge", "invoices", "checks", "estimate_errors", "estimated_low", "estimated_high", "conversions")
 """Breakdowns of an earlier rdspend lack these, and the currency of their closings."""
+DOUBT_FIGURES = ("candidates",)
+"""Breakdowns of an rdspend that drew no intervals lack these; their lines have none, and bounds without candidates."""
 
 
-def _figures(b: Breakdown, later: bool) -> dict[str, object]:
+def _figures(b: Breakdown, later: bool, doubted: bool) -> dict[str, object]:
     """All that a revision is told apart by: no words, no coverage, no state, not when or in which run it was made."""
     return {
         **{name: getattr(b, name) for name in (*FIGURES, *(LATER_FIGURES if later else ()))},
+        **({name: getattr(b, name) for name in DOUBT_FIGURES} if doubted else {"lines": tuple(map(_undoubted, b.lines))}),
         "policy": (b.policy.name, b.policy.denominator),
         "closings": tuple(replace(c, currency=c.currency or b.currency) for c in b.closings),
         "top_jobs": tuple((j.job_key, j.team, j.category, j.stage, j.cost, j.gpu_hours) for j in b.top_jobs),
     }
 
 
+def _undoubted(line: Line) -> Line:
+    return replace(line, share_low=None, share_high=None, likely_low=None, likely_high=None)
+
+
 def digest(breakdown: Breakdown) -> str:
     """sha256 of the figures."""
-    return hashlib.sha256(msgspec.json.encode(_figures(breakdown, later=True))).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(_figures(breakdown, later=True, doubted=True))).hexdigest()
 
 
 def same_figures(a: Breakdown, b: Breakdown) -> bool:
     """Whether no figure differs of those that both have."""
     later = all(closing.currency for each in (a, b) for closing in each.closings)
-    return _figures(a, later) == _figures(b, later)
+    doubted = bool(a.doubt) == bool(b.doubt)
+    return _figures(a, later, doubted) == _figures(b, later, doubted)
 
 
 def next_revision(engine: Engine, made: Breakdown) -> int:

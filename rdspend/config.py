@@ -16,6 +16,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 
 from rdspend.errors import ConfigError
-from rdspend.schema import AUTHORITY, NAME, Location
+from rdspend.schema import ACTIVITIES, AUTHORITY, BUCKETS, NAME, Location, Plan, PlannedShare
 
 KINDS = ("collectors", "taggers", "exporters")
 
@@ -92,6 +93,52 @@ class DaemonOptions:
 
 
 @dataclass(frozen=True)
+class PlanOptions:
+    """`[plan]`: what spending is compared with. Money and parts are text, exact.
+
+    currency       of both amounts
+    burn_per_hour  what an hour may cost, jobs and idle nodes together
+    month          what a month may cost
+    shares         by category the band its share is expected in: `final_training = "0.05..0.60"`
+    """
+
+    currency: str = "USD"
+    burn_per_hour: str | None = None
+    month: str | None = None
+    shares: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Z]{3}", self.currency):
+            raise ValueError(f"currency: found {self.currency!r}; expected an ISO 4217 code of three capital letters")
+        self.plan  # noqa: B018  asked once, so that what it can't read is refused here
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(
+            self.currency,
+            _planned("burn_per_hour", self.burn_per_hour),
+            _planned("month", self.month),
+            tuple(_planned_share(name, band) for name, band in sorted(self.shares.items())),
+        )
+
+
+def _planned(key: str, text: str | None) -> Decimal | None:
+    if text is not None and not re.fullmatch(r"\d{1,15}(\.\d{1,9})?", text):
+        raise ValueError(f'{key}: found {text!r}; expected an amount such as "1200.50"')
+    return None if text is None else Decimal(text)
+
+
+def _planned_share(category: str, band: str) -> PlannedShare:
+    if category not in (*ACTIVITIES, *BUCKETS):
+        raise ValueError(f"shares.{category}: unknown category; expected one of {', '.join((*ACTIVITIES, *BUCKETS))}")
+    ends = re.fullmatch(r"([01](?:\.\d{1,9})?)\.\.([01](?:\.\d{1,9})?)", band)
+    low, high = (Decimal(ends[1]), Decimal(ends[2])) if ends else (Decimal(1), Decimal(0))
+    if not low <= high <= 1:
+        raise ValueError(f'shares.{category}: found {band!r}; expected two parts of 1, such as "0.05..0.60"')
+    return PlannedShare(category, low, high)
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole configuration.
 
@@ -100,6 +147,8 @@ class Config:
     remark     a paragraph under it: what a reader of these figures has to know
     synthetic  marks every output as made-up data
     policy     the boundary that shares are stated in
+    plan       what spending is compared with; None: nothing is planned
+    policies   folder of the organisation's own policies
     """
 
     file: Path
@@ -111,10 +160,12 @@ class Config:
     engine: EngineOptions = field(default_factory=EngineOptions)
     collect: CollectOptions = field(default_factory=CollectOptions)
     daemon: DaemonOptions = field(default_factory=DaemonOptions)
+    plan: PlanOptions | None = None
     title: str = ""
     remark: str = ""
     synthetic: bool = False
     policy: str = "epoch"
+    policies: Path | None = None
 
 
 TOP_LEVEL: Mapping[str, type] = {
@@ -123,8 +174,9 @@ TOP_LEVEL: Mapping[str, type] = {
     "remark": str,
     "synthetic": bool,
     "policy": str,
+    "policies": str,
 }
-TABLES = {"engine": EngineOptions, "collect": CollectOptions, "daemon": DaemonOptions}
+TABLES = {"engine": EngineOptions, "collect": CollectOptions, "daemon": DaemonOptions, "plan": PlanOptions}
 
 
 def load(path: Path) -> Config:
@@ -145,6 +197,8 @@ def load(path: Path) -> Config:
     refuse_unknown(tree, [*TOP_LEVEL, *TABLES, *KINDS], f"{path}: ")
     values: dict[str, Any] = {key: _typed(tree[key], TOP_LEVEL[key], f"{path}: {key}") for key in TOP_LEVEL if key in tree}
     values["ledger"] = Path(_resolved(values.get("ledger", "ledger"), folder))
+    if "policies" in values:
+        values["policies"] = Path(_resolved(values["policies"], folder))
     values |= {key: convert(tree[key], kind, f"{path}: {key}", folder) for key, kind in TABLES.items() if key in tree}
     values |= {kind: _plugins(kind, tree.get(kind, {}), path, folder) for kind in KINDS}
     values["taggers"] = tuple(sorted(values["taggers"], key=lambda plugin: authority(plugin.name)))

@@ -19,13 +19,16 @@ from rdspend.engine import Engine
 from rdspend.errors import ConservationError
 from rdspend.ledger import Run, Snapshot, select_files
 from rdspend.period import Period
-from rdspend.schema import CHARGES, TABLES, Breakdown
+from rdspend.schema import CHARGES, TABLES, Breakdown, Policy
 
 HASHES = 2**20
 """Resource days are told apart by so many hashes: memory stays bounded, whatever the bill."""
 
 ROWS_LOOKED_AT = 500_000
 """Resource days are looked at, those that moved most first, until they hold so many bill rows of both revisions."""
+
+MOST_NAMED = 5
+"""Of the jobs that a release moved so many are named, those that cost most."""
 
 ZERO = Decimal(0)
 
@@ -102,6 +105,7 @@ class Cause:
     """Something that changed between the two. count: bill rows, jobs, nodes, rates or statements.
 
     kind `not found`: something moved and nothing that is looked at changed; the words say where to look.
+    release, jobs: of `retagged`, where a release moved them: which, and the keys of the jobs that cost most.
     money: of `bill` and `jobs` what it added; of the others, which move money inside the month, what those jobs cost now.
     """
 
@@ -110,6 +114,8 @@ class Cause:
     count: int
     money: Decimal
     billed_money: Decimal
+    release: str = ""
+    jobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class Revision:
 def compare(
     engine: Engine,
     period: Period,
-    policy: str,
+    policy: Policy,
     currency: str,
     sides: Sequence[Revision],
     limit: int,
@@ -165,7 +171,7 @@ def compare(
     """
     before, after = (side.snapshot for side in sides)
     looked_at, moved = _compare_bills(engine, period, before, after, {"currency": currency, "most": look_at})
-    span = _compare_cells(engine, period, before, after, currency)
+    span = _compare_cells(engine, period, before, after, currency, policy)
     by_source = engine.read("bill_group", column="source")
     sources = tuple(_move(*row[:5]) for row in by_source)
     whole = _sum(period.text, sources)
@@ -176,7 +182,7 @@ def compare(
     )
     made = Difference(
         period=period.text,
-        policy=policy,
+        policy=policy.name,
         currency=currency,
         before=_side(sides[0], whole.before, whole.billed_before),
         after=_side(sides[1], whole.after, whole.billed_after),
@@ -238,15 +244,22 @@ def _compare_bills(
     return int(looked_at or 0), int(moved or 0)
 
 
-def _compare_cells(engine: Engine, period: Period, before: Snapshot, after: Snapshot, currency: str) -> dict[str, float]:
+def _compare_cells(
+    engine: Engine, period: Period, before: Snapshot, after: Snapshot, currency: str, policy: Policy
+) -> dict[str, float]:
     """Tables `before_job`, `after_job`, `before_cell`, `after_cell` and `job_move`; views of what else may have changed.
 
     The span of time that the money was used in, as epoch seconds: no record outside of it can have moved a figure.
     """
     days = [f"{period.window.start:%Y-%m-%d}", f"{period.window.end - timedelta(days=1):%Y-%m-%d}"]
+    # Both are cut at the borders of both: then each part of a job is the same time in either.
+    engine.execute("CREATE OR REPLACE TEMP TABLE border_of_either (job_key VARCHAR, b BIGINT)")
+    for snapshot in (before, after):
+        open_views(engine, snapshot, period)
+        engine.run("border_of_either")
     for name, snapshot in (("before", before), ("after", after)):
         open_views(engine, snapshot, period)
-        make_cells(engine, currency)
+        make_cells(engine, currency, policy, "border_of_either")
         for table, kept in (("job_money", "job"), ("cell", "cell")):
             engine.execute(f"ALTER TABLE {table} RENAME TO {name}_{kept}")
         for table in ("tags", "nodes", "rates"):
@@ -291,9 +304,15 @@ def _job_causes(engine: Engine, span: Mapping[str, float], sides: Sequence[Revis
     rank = ranking(t for (t,) in taggers)
     for answer, column, named in (("activity", "category", ""), ("stage", "stage", "stage ")):
         told = engine.read("retagged", rank=rank, answer=answer, column=column)
-        for old, was, new, now, jobs, effective, billed in told:
-            words = f"{new or 'nobody'} says {named}{now or 'none'}, before {old or 'nobody'} said {named}{was or 'none'}"
-            yield Cause("retagged", words, jobs, money(effective), money(billed))
+        for old, was, old_release, new, now, new_release, jobs, effective, billed, largest in told:
+            of_new, of_old = (f" ({release})" if release else "" for release in (new_release, old_release))
+            words = f"{new or 'nobody'} says {named}{now or 'none'}{of_new}, "
+            words += f"before {old or 'nobody'} said {named}{was or 'none'}{of_old}"
+            # Only a release moves jobs by name: a rule moves thousands.
+            keys = tuple(dict.fromkeys(largest))[:MOST_NAMED] if new_release or old_release else ()
+            if keys:
+                words += f": {', '.join(keys)}{', ...' if jobs > len(keys) else ''}"
+            yield Cause("retagged", words, jobs, money(effective), money(billed), new_release or old_release, keys)
     rules = {side.published.share_rule if side.published else "" for side in sides}
     # Processors and memory share a node only under a rule that looks at them.
     held = "node, gpu_parts" if rules == {"gpu"} else "node, gpu_parts, cpus, memory_mib"

@@ -20,9 +20,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from rdspend.engine import Engine
-from rdspend.schema import GPU_PARTS, EstimateError
+from rdspend.schema import GPU_PARTS, INT64_MAX, EstimateError
 
-INT64_MAX = 2**63 - 1
 NARROW = INT64_MAX // 10**6 // 2
 NANO = Decimal("1e-9")
 NOT_COMPARED = "estimate_not_compared"

@@ -46,7 +46,9 @@ def grid(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def heading(console: Console, text: str) -> None:
     console.print()
-    console.print(Text(text, style="bold"))
+    said = visible(text)
+    said.stylize("bold")
+    console.print(said)
 
 
 def money(value: Decimal) -> str:
@@ -67,6 +69,11 @@ def visible(text: object) -> Text:
 def _listing(console: Console, found: Listing) -> None:
     what = "jobs" if found.jobs else "parts"
     heading(console, f"{found.target.kind} {found.target.value}: {money(found.total)} in {found.rows:,} {what}")
+    if found.note:
+        console.print(found.note)
+    if found.borne:
+        own, borne = money(found.total - found.borne), money(found.borne)
+        console.print(f"their own {own}, and {borne} of idle and shared money that the policy has them bear")
     if found.jobs:
         wide = console.width >= WIDE
         more = ("team", "stage", "outcome") if wide else ()
@@ -101,10 +108,16 @@ def _job(console: Console, found: JobExplanation, limit: int) -> None:
     if not found.answers:
         console.print("No tagger had an answer: it is unclassified.")
     for answer in found.answers:
-        said = ", ".join(filter(None, (answer.activity, answer.stage)))
-        won = f" — decides the {answer.won}" if answer.won else ""
+        said = ", ".join(filter(None, (answer.activity, answer.stage))) or f"nothing; its chances: {answer.chances}"
+        to = f", as {answer.role} of {answer.release}" if answer.role else ""
+        held = f" from {answer.start or 'its start'} to {answer.end or 'its end'}" if answer.start or answer.end else ""
         console.print(
-            Text.assemble(f"{answer.tagger} says {said} (confidence {answer.confidence:.2f}){won}: ", visible(answer.evidence))
+            Text.assemble(
+                f"{answer.tagger} says {said}",
+                visible(to),
+                f"{held} (confidence {answer.confidence:.2f}) — {answer.why}: ",
+                visible(answer.evidence),
+            )
         )
     heading(console, f"Where it ran ({len(found.placements)} nodes)")
     listed = grid("node", "resource", "from", "to", "GPUs", right=("GPUs",))
@@ -121,7 +134,10 @@ def _job(console: Console, found: JobExplanation, limit: int) -> None:
     rest = found.lines[limit:]
     if rest:
         listed.add_row(f"and {len(rest):,} more rows", "", "", "", money(sum((line.part for line in rest), Decimal(0))))
-    listed.add_row("sum", "", "", "", money(found.cost))
+    listed.add_row("sum", "", "", "", money(found.cost - found.borne))
+    if found.borne:
+        listed.add_row("borne of idle and shared, under the policy", "", "", "", money(found.borne))
+        listed.add_row("cost of the job", "", "", "", money(found.cost))
     console.print(listed)
     if found.lines:
         heading(console, "The arithmetic (money of the node hour x seconds held x share of the node)")
@@ -129,6 +145,6 @@ def _job(console: Console, found: JobExplanation, limit: int) -> None:
             console.print(Text.assemble("  ", visible(f"{short(line.file)}:{line.row}"), f": {line.arithmetic}"))
         if rest or len(found.lines) > 5:
             console.print("All rows with their arithmetic: add --format json")
-    console.print(
-        f"\nsum of the parts - cost of the job = {sum((line.part for line in found.lines), Decimal(0)) - found.cost:.9f}"
-    )
+    own = "own cost" if found.borne else "cost"
+    left = sum((line.part for line in found.lines), Decimal(0)) - (found.cost - found.borne)
+    console.print(f"\nsum of the parts - {own} of the job = {left:.9f}")

@@ -7,20 +7,21 @@ has to be what was published; if it is not, that is an error.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from rdspend.attribution import EARLIEST, LATEST, ShareRule, month_span, share_of_node
+from rdspend.attribution import ShareRule, month_span, share_of_node
 from rdspend.breakdown import gpu_hours, money, open_views
 from rdspend.config import authority
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
 from rdspend.ledger import Snapshot
-from rdspend.period import Period
-from rdspend.schema import ACTIVITIES, BUCKETS, GPU_PARTS, STAGES
+from rdspend.period import EARLIEST, LATEST, Period
+from rdspend.schema import ACTIVITIES, BUCKETS, GPU_PARTS, STAGES, Line, Policy
 
 KINDS = ("activity", "bucket", "stage", "team", "cluster", "day", "job")
 
@@ -76,7 +77,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Listing:
-    """The jobs (or, for a bucket, the parts) of a figure. The rows shown and the rest add up to the total."""
+    """The jobs (or, for a bucket, the parts) of a figure. The rows shown and the rest add up to the total.
+
+    borne  what of the total is idle or shared money that the policy has these jobs bear
+    note   where the report has the money of a bucket that its policy spreads
+    """
 
     target: Target
     total: Decimal
@@ -84,11 +89,19 @@ class Listing:
     parts: tuple[Part, ...]
     rows: int
     rest: Decimal
+    borne: Decimal = Decimal(0)
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One tagger's answer for the job. `won`: it decided the activity, or the stage."""
+    """One tagger's answer for the job, or for a segment of it. One that abstains may tell chances.
+
+    won              it decided the activity, or the stage, in some part of the segment
+    role, release    what the job was to a release; "" for none
+    start, end       of the segment; "" for the job's own
+    why              who won, and why
+    """
 
     tagger: str
     activity: str | None
@@ -96,6 +109,12 @@ class Answer:
     confidence: float
     evidence: str
     won: str
+    chances: str = ""
+    role: str = ""
+    release: str = ""
+    start: str = ""
+    end: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,8 @@ class BillLine:
 
 @dataclass(frozen=True)
 class JobExplanation:
+    """A job, and what paid for it. borne: what of its cost is idle or shared money that the policy has it bear: no line is."""
+
     job: JobRow
     record: tuple[tuple[str, str], ...]
     answers: tuple[Answer, ...]
@@ -139,6 +160,8 @@ class JobExplanation:
     cost: Decimal
     billed_cost: Decimal
     currency: str
+    borne: Decimal = Decimal(0)
+    billed_borne: Decimal = Decimal(0)
 
 
 def list_figure(engine: Engine, target: Target, limit: int, currency: str) -> Listing:
@@ -152,8 +175,8 @@ def list_figure(engine: Engine, target: Target, limit: int, currency: str) -> Li
         condition=CONDITIONS[target.kind],
     )
     jobs = tuple(_job_row(row) for row in rows)
-    count, total = (int(rows[0][8]), money(rows[0][9])) if rows else (0, Decimal(0))
-    return Listing(target, total, jobs, (), count, total - sum((j.cost for j in jobs), Decimal(0)))
+    count, total, borne = (int(rows[0][8]), money(rows[0][9]), money(rows[0][10])) if rows else (0, Decimal(0), Decimal(0))
+    return Listing(target, total, jobs, (), count, total - sum((j.cost for j in jobs), Decimal(0)), borne)
 
 
 CONDITIONS = {
@@ -178,6 +201,11 @@ def _list_bucket(engine: Engine, target: Target, limit: int, currency: str) -> L
     parts = tuple(Part(label, money(cost), detail) for label, cost, detail, _, _ in rows)
     count, total = (int(rows[0][3]), money(rows[0][4])) if rows else (0, Decimal(0))
     return Listing(target, total, (), parts, count, total - sum((p.cost for p in parts), Decimal(0)))
+
+
+def spread_note(policy: Policy, spread: Line) -> str:
+    """Where the report has the money of a bucket that its policy spreads."""
+    return f"The policy {policy.name} has the jobs bear {spread.cost} of it: the report has that in their lines."
 
 
 def find_job(engine: Engine, text: str) -> str:
@@ -205,14 +233,10 @@ def explain_job(
     attributed  for each month of the period, the ledger as the run that attributed it saw it
     """
     key = find_job(engine, text)
-    job = engine.rows(
-        "SELECT job_key, name, team, category, stage, outcome, effective, gpu_part_seconds, billed FROM job_money "
-        "WHERE job_key = ?",
-        [key],
-    )
+    job = engine.read("explained_job", {"job_key": key})
     if not job:
         raise ConfigError(f"job {key!r} neither cost anything nor held a GPU in {', '.join(attributed)}")
-    *_, effective, _, billed = job[0]
+    *_, effective, _, billed, borne, billed_borne = job[0]
     record = _record(engine, key)
     answers = _answers(engine, key)
     placements = _placements(engine, key)
@@ -224,12 +248,14 @@ def explain_job(
         lines += _bill_lines(engine, key, month, share_rule, currency, counted_to)
     total = sum((line.part for line in lines), Decimal(0))
     billed_total = sum((line.billed_part for line in lines), Decimal(0))
-    if total != money(effective) or billed_total != money(billed):
+    own, billed_own = money(effective - borne), money(billed - billed_borne)
+    if total != own or billed_total != billed_own:
         raise ConservationError(
-            f"job {key!r}: its bill lines add up to {total} (billed {billed_total}), published was {money(effective)} "
-            f"(billed {money(billed)}); they must be equal"
+            f"job {key!r}: its bill lines add up to {total} (billed {billed_total}), published was {own} "
+            f"(billed {billed_own}); they must be equal"
         )
-    return JobExplanation(_job_row(job[0]), record, answers, placements, lines, money(effective), money(billed), currency)
+    cost = (money(effective), money(billed), currency, money(borne), money(billed_borne))
+    return JobExplanation(_job_row(job[0]), record, answers, placements, lines, *cost)
 
 
 def _record(engine: Engine, key: str) -> tuple[tuple[str, str], ...]:
@@ -238,15 +264,34 @@ def _record(engine: Engine, key: str) -> tuple[tuple[str, str], ...]:
 
 
 def _answers(engine: Engine, key: str) -> tuple[Answer, ...]:
-    rows = engine.rows("SELECT tagger, activity, stage, confidence, evidence FROM tags WHERE job_key = ?", [key])
-    rows.sort(key=lambda row: (authority(row[0]), row[0]))
-    activity = next((r[0] for r in rows if r[1] is not None), None)
-    stage = next((r[0] for r in rows if r[2] is not None), None)
+    """All answers, by authority. Between two borders of segments the first that says an activity decides it; so its stage."""
+    rows = engine.records("job_answers", {"job_key": key})
+    rows.sort(key=lambda row: (authority(row["tagger"]), row["tagger"], row["since"]))
+    borders = sorted({row[end] for row in rows for end in ("since", "until")})
+    won: dict[int, set[str]] = {number: set() for number in range(len(rows))}
+    over: dict[int, set[str]] = {number: set() for number in range(len(rows))}
+    for low, high in itertools.pairwise(borders):
+        here = [number for number, row in enumerate(rows) if row["since"] <= low and row["until"] >= high]
+        for word in ("activity", "stage"):
+            told = [number for number in here if rows[number][word] is not None]
+            if told:
+                won[told[0]].add(word)
+            for lost in told[1:]:
+                over[lost].add(rows[told[0]]["tagger"])
+    return tuple(_answer(row, won[number], over[number]) for number, row in enumerate(rows))
 
-    def won(tagger: str) -> str:
-        return " and ".join(w for w, winner in (("activity", activity), ("stage", stage)) if winner == tagger)
 
-    return tuple(Answer(t, act, st, confidence, evidence, won(t)) for t, act, st, confidence, evidence in rows)
+def _answer(row: Mapping[str, Any], won: set[str], over: set[str]) -> Answer:
+    decided = " and ".join(word for word in ("activity", "stage") if word in won)
+    first = ", ".join(sorted(over, key=lambda tagger: (authority(tagger), tagger)))
+    if decided:
+        why = f"decides the {decided}" + (f"; {first} ranks before it in the rest" if first else "")
+    elif row["activity"] is None and row["stage"] is None:
+        why = "abstains"
+    else:
+        why = f"does not count: {first} ranks before it"
+    said = {name: row[name] or "" for name in ("chances", "role", "release", "start", "end")}
+    return Answer(row["tagger"], row["activity"], row["stage"], row["confidence"], row["evidence"], decided, **said, why=why)
 
 
 def _placements(engine: Engine, key: str) -> tuple[PlacementRow, ...]:

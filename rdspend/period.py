@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 from rdspend.errors import ConfigError
 from rdspend.schema import Window
 
+EARLIEST, LATEST = -(10**11), 10**11
+"""Whole seconds well outside of any bill, far enough from the edge of BIGINT to be subtracted."""
+
+SECONDS_PER_DAY = 86_400
+
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _QUARTER = re.compile(r"(\d{4})-Q([1-4])")
 _YEAR = re.compile(r"\d{4}")
@@ -53,3 +58,15 @@ def parse_period(text: str) -> Period:
     raise ConfigError(
         f"period: found {text!r}; expected a month (2026-10), a quarter (2026-Q3), a year (2026) or a range (2026-08..2026-10)"
     )
+
+
+def preceding(period: Period) -> Period | None:
+    """The month before a month, the quarter before a quarter, the year before a year; of a range of months none."""
+    first = period.months[0]
+    year, number = int(first[:4]), int(first[5:7])
+    if _MONTH.fullmatch(period.text):
+        return parse_period(f"{year - (number == 1):04d}-{(number - 2) % 12 + 1:02d}")
+    if _QUARTER.fullmatch(period.text):
+        quarter = (number + 2) // 3
+        return parse_period(f"{year - (quarter == 1):04d}-Q{(quarter - 2) % 4 + 1}")
+    return parse_period(f"{year - 1:04d}") if _YEAR.fullmatch(period.text) else None

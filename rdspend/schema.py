@@ -18,6 +18,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 NANOS = 1_000_000_000
 
+INT64_MAX = 2**63 - 1
+
 # Halves to tenths, sevenths (MIG) and time-slices of 12, 16, 20, 32 and 64 are all whole numbers of parts.
 GPU_PARTS = 2**6 * 9 * 5 * 7
 
@@ -38,6 +40,24 @@ STAGES = (
 )
 """Where in the pipeline a job stands. Not the same as the activity: a pretraining may be exploration or final."""
 
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "a training run that the published weights descend from",
+        "lost": "a stretch of such a run whose work was rolled back or lost at a restart",
+        "failed": "an attempt at such a run that was given up",
+        "sweep": "one of several last-stage runs of which another was kept",
+        "sibling": "a model of another size trained along with it and not published",
+        "distillation": "work of a parent model that it was distilled from",
+        "rollout": "roll-outs inside its reinforcement learning",
+        "data": "making data that went into it",
+        "training_evaluation": "evaluation while it was trained",
+        "evaluation": "evaluation of it",
+        "exploration": "experiments that it names as its own",
+        "superseded": "a run behind a model that was withdrawn before it was published, or replaced",
+    }
+)
+"""What a job was to a release. A policy says of each what it counts as."""
+
 OUTCOMES = ("completed", "failed", "cancelled", "timeout", "preempted", "running")
 
 BUCKETS = ("idle", "bill_idle", "shared", "unclassified")
@@ -48,6 +68,12 @@ shared: storage, network, control plane, support, tax, credits. unclassified: a 
 """
 
 BASES = ("billed", "estimated")
+
+WORKLOADS = ("data", "evaluation", "fine_tuning", "training", "inference", "agents", "other", "unclassified")
+"""Steps of making and using models, as a buyer of GPUs and of API calls sees them.
+
+agents: work whose name, project or command says so. other: work with an activity whose stage nobody told.
+"""
 
 CHARGE_CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
 """FOCUS ChargeCategory."""
@@ -71,11 +97,22 @@ CLOSING_CATEGORIES = (
 )
 """Rows of a closing table. rounding: the provider's own, and what is under half a cent; unexplained: never hidden."""
 
+MOST_TEAMS = 2000
+"""A breakdown names so many teams; the smallest beyond them are added up as OTHER_TEAMS."""
+
+OTHER_TEAMS = "(other)"
+
+MONTHS_BEFORE = 12
+"""A breakdown carries what so many months before it came to."""
+
 ROUTES = ("job", "node", "shared", "bill_idle")
 """How money came to where it is. Money of a pool reaches jobs through the nodes of the pool: `node`."""
 
-AUTHORITY = ("label", "lineage", "rule", "learned")
-"""Taggers by authority: the first that answers wins. A tagger not named here ranks after those that are."""
+AUTHORITY = ("label", "lineage", "review", "rule", "likeness", "learned")
+"""Taggers by authority: the first that answers wins. A tagger not named here ranks after those that are.
+
+A label is a word about one job, a release names its own runs, a review is a word about a whole family. What follows from
+reviews of families that are alike is no word of anybody about these: it yields to a rule."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What a cluster, a source or a plugin instance may be called: safe in a path, a label and a file name."""
@@ -270,14 +307,24 @@ RATES = Table(
 
 TAGS = Table(
     "tags",
-    "one tagger's answer for one job; key (tagger, job_key). No answer is no row",
+    "one tagger's answer for one job or a segment of it; key (tagger, job_key, segment_start). No answer is no row",
     ("tagger", "end_month"),
     _columns(
         ("tagger", "string", "configured name of the tagger"),
         ("end_month", "string", "UTC month of the job's end, or `open`"),
         ("job_key", "string", "the job"),
-        ("activity", "string", "one of ACTIVITIES", "says the stage only"),
-        ("stage", "string", "one of STAGES", "says the activity only"),
+        ("activity", "string", "one of ACTIVITIES", "says the stage only, or chances only"),
+        ("stage", "string", "one of STAGES", "says the activity only, or chances only"),
+        ("role", "string", "one of ROLES: what the job was to the release", "belongs to no release"),
+        (
+            "release",
+            "string",
+            "the release; several with a comma between, in the order of their names",
+            "belongs to no release",
+        ),
+        ("segment_start", "timestamp", "the answer holds from", "from the start of the job"),
+        ("segment_end", "timestamp", "the answer holds until", "until the end of the job"),
+        ("chances", "string", "how likely each activity is, `exploration 0.71 evaluation 0.20`; the rest is open", "not told"),
         ("confidence", "float64", "in [0, 1]"),
         ("evidence", "string", "why, in words a person can check: label and place, or rule and predicate"),
         ("version", "string", "digest of the labels, rules or model that answered"),
@@ -335,18 +382,123 @@ EXCHANGE_RATES = Table(
     ),
 )
 
+FAMILIES = Table(
+    "families",
+    "the family of a job: its name and what it runs, numbers folded; key job_key",
+    ("end_month",),
+    _columns(
+        ("end_month", "string", "UTC month of the job's end, or `open`"),
+        ("job_key", "string", "the job"),
+        ("family", "string", "its family", "no name, command, folder or image"),
+    ),
+)
+
+CLAIM_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "job": "jobs by key or by the scheduler's id (an array's id is all of its tasks)",
+        "jobs": "jobs by name: a glob such as `sft-*`, or a regular expression between slashes",
+        "run": "runs of an experiment tracker, by id",
+        "model": "versions of a model in a registry, `NAME/VERSION`",
+        "checkpoint": "paths of checkpoints",
+        "dataset": "names or paths of datasets",
+    }
+)
+"""What a claim in `releases.lineage` may name. A claim is an object of that JSON list:
+
+    kind, of      what it names, and a list of those: {"kind": "run", "of": ["4f1c..."]}
+    role, stage   of what it names; role `run` when left out, `data` for a dataset
+    weight        its part when several releases claim one job; 1 when left out
+    cluster, user, account, experiment, since, until   narrow what is named; times are ISO 8601 with a zone
+    from, to      only this segment of the jobs
+    keep          of `jobs`: names or ids of those that were kept of a sweep; their role is `run`
+    except        names or ids of jobs that are not meant
+    at            where it is written: `releases/falcon.toml: claim 2`
+"""
+
 RELEASES = Table(
     "releases",
-    "one published model; key release",
+    "one published model; key (source, release)",
     ("source",),
     _columns(
-        ("source", "string", "configured name of the source that delivered it"),
+        ("source", "string", "configured name of the collector that delivered it"),
         *_ORIGIN,
-        ("release", "string", "name of the release"),
+        ("release", "string", "name of the release: model and version"),
         ("model", "string", "model"),
         ("version", "string", "version", "none"),
-        ("released_at", "timestamp", "when it was published"),
-        ("lineage", "string", "what its lineage names, as JSON"),
+        ("licence", "string", "licence", "not given"),
+        ("published_at", "string", "where it was published", "not given"),
+        ("released_at", "timestamp", "when it was published", "not yet: a candidate by name"),
+        ("withdrawn_at", "timestamp", "when it was withdrawn or replaced before anybody had it", "it stands"),
+        ("lineage", "string", "what it names as its own, as JSON: a list of claims, see CLAIM_KINDS"),
+    ),
+)
+
+TRACKED_RUNS = Table(
+    "tracked_runs",
+    "one run of an experiment tracker; key (source, run_id)",
+    ("source",),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        *_ORIGIN,
+        ("run_id", "string", "the tracker's id"),
+        ("parent_run_id", "string", "the run it is a part of", "none"),
+        ("name", "string", "name of the run", "none"),
+        ("experiment", "string", "experiment or project", "not given"),
+        ("user", "string", "who ran it", "not known"),
+        ("cluster", "string", "cluster of the job that it was", "not told"),
+        ("job_id", "string", "the scheduler's id of the job that it was", "not told"),
+        ("start_time", "timestamp", "from", "not known"),
+        ("end_time", "timestamp", "to", "it still runs, or not known"),
+        ("status", "string", "the tracker's word", "not known"),
+        ("labels", "map", "parameters and tags", "none"),
+    ),
+)
+
+ARTIFACTS = Table(
+    "artifacts",
+    "something a tracked run read or wrote; key (source, run_id, direction, kind, uri, at)",
+    ("source",),
+    _columns(
+        ("source", "string", "configured name of the collector that delivered it"),
+        *_ORIGIN,
+        ("run_id", "string", "the tracker's id of the run", "nobody's: a version of a registry"),
+        ("direction", "string", "`read` or `write`"),
+        ("kind", "string", "`checkpoint`, `dataset` or `model`"),
+        ("uri", "string", "its path, name or `models:/NAME/VERSION`"),
+        ("at", "timestamp", "when", "not known"),
+    ),
+)
+
+FILE_USES = Table(
+    "file_uses",
+    "a file that a job says it read or wrote, kept so that past jobs' texts are read once; only where there are releases",
+    ("end_month",),
+    _columns(
+        ("end_month", "string", "UTC month of the jobs' ends, or `open`"),
+        ("read_from", "string", "digest of the jobs of that month, and of how their texts are read"),
+        ("job_key", "string", "the job"),
+        ("use", "string", "read, write, training_write, data_read, data_write; resume: goes on from its own; `none`: no job"),
+        ("option", "string", "the option that says so"),
+        ("path", "string", "`cluster:/path`, or an address", "it goes on from what it wrote"),
+        ("step", "int64", "the step that it reads", "not said"),
+    ),
+)
+
+CLAIMS = Table(
+    "claims",
+    "a job or a segment of it that a release descends from or names; key (release, job_key, segment_start)",
+    (),
+    _columns(
+        ("release", "string", "the release"),
+        ("job_key", "string", "the job"),
+        ("role", "string", "one of ROLES"),
+        ("activity", "string", "one of ACTIVITIES: what that is, as the default policy has it"),
+        ("stage", "string", "one of STAGES", "not told"),
+        ("segment_start", "timestamp", "from", "from the start of the job"),
+        ("segment_end", "timestamp", "to", "until the end of the job"),
+        ("weight", "int64", "its part when several releases claim the job: weight of the sum of weights"),
+        ("confidence", "float64", "in [0, 1]: 1 when the release names the job itself"),
+        ("evidence", "string", "how the release comes to it: each step with file and line, run or path"),
     ),
 )
 
@@ -425,7 +577,7 @@ COVERAGE = Table(
         ("window_end", "timestamp", "to"),
         ("complete", "bool", "the source said: this is all of it"),
         ("rows", "int64", "rows delivered"),
-        ("effective_cost_nanos", "int64", "money delivered", "no money in this source"),
+        ("effective_cost_nanos", "int64", "money delivered", "no money in this source, or more than the column holds"),
         ("asked_at", "timestamp", "when"),
         ("seconds", "float64", "how long it took"),
         ("why", "string", "why it is not complete", "complete"),
@@ -512,7 +664,12 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             TOKENS,
             EXCHANGE_RATES,
             TAGS,
+            FAMILIES,
             RELEASES,
+            TRACKED_RUNS,
+            ARTIFACTS,
+            FILE_USES,
+            CLAIMS,
             ATTRIBUTIONS,
             OCCUPANCY,
             ESTIMATE_ERRORS,
@@ -608,6 +765,8 @@ class Collector(Protocol):
 
     One that can tell a short window apart cheaply has a class attribute `incremental = True`; the daemon then asks it every
     interval for the time since its last complete answer, and the others only now and then, for everything.
+    One that delivers nothing but releases, tracked runs and artifacts has `of_releases = True`: `rdspend release update` asks
+    those alone, and no month waits for its attribution because of them. It yields its tables even when they are empty.
     """
 
     def collect(self, window: Window) -> Iterator[Delivery]:
@@ -624,8 +783,10 @@ class Tagger(Protocol):
     def tag(self, jobs: Any) -> Any:
         """Relation of jobs (columns of JOBS) in, relation of (job_key, activity, stage, confidence, evidence, version) out.
 
-        Both are DuckDB relations on one connection without access to files or network. At most one row a job; no row means
-        no answer.
+        Both are DuckDB relations on one connection without access to files or network. At most one row a job, or rows of
+        segments that do not overlap; no row means no answer. Columns of TAGS that an answer leaves out are null. Beside the
+        jobs the connection has the tables `claim` (columns of CLAIMS) and `job_family` (job_key, family). One whose answers
+        come from `claim` alone has a class attribute `of_releases = True`: a new release asks it again, for past months too.
         """
         ...
 
@@ -635,7 +796,12 @@ class Tagger(Protocol):
 
 @dataclass(frozen=True)
 class Line:
-    """Money and GPU time of one group. `cost` is effective cost; null shares lie outside the policy's denominator."""
+    """Money and GPU time of one group. `cost` is effective cost; null shares lie outside the policy's denominator.
+
+    share_low, share_high    bounds that hold whatever is not known
+    likely_low, likely_high  90 % interval, from what taggers are unsure of, family by family (None: it was not drawn)
+    borne, borne_gpu_hours   what of cost and gpu_hours is idle or shared, where the policy spreads those
+    """
 
     name: str
     cost: Decimal
@@ -645,6 +811,35 @@ class Line:
     share: Decimal | None = None
     share_low: Decimal | None = None
     share_high: Decimal | None = None
+    likely_low: Decimal | None = None
+    likely_high: Decimal | None = None
+    borne: Decimal = Decimal(0)
+    borne_gpu_hours: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Jobs' money and GPU time by what they were for, their stage, how they ended and what they were to a release."""
+
+    category: str
+    stage: str
+    outcome: str
+    role: str
+    cost: Decimal
+    billed_cost: Decimal
+    gpu_hours: Decimal
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Training that no release has claimed and that looks like a final run: it stands in the upper bound of final training."""
+
+    family: str
+    team: str
+    why: str
+    jobs: int
+    cost: Decimal
+    gpu_hours: Decimal
 
 
 @dataclass(frozen=True)
@@ -674,14 +869,111 @@ class TopJob:
 
 
 @dataclass(frozen=True)
+class ParetoRow:
+    """One group of a Pareto list: `names` in the order of its grouping, `(idle)` and its like for buckets."""
+
+    names: tuple[str, ...]
+    cost: Decimal
+    gpu_hours: Decimal
+    jobs: int
+    cumulative: Decimal
+
+
+@dataclass(frozen=True)
+class Pareto:
+    """The smallest set of groups that holds `part` of the total: `needed` of `groups`. `rows` are the dearest of the needed."""
+
+    by: tuple[str, ...]
+    part: Decimal
+    groups: int
+    needed: int
+    rows: tuple[ParetoRow, ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One step of WORKLOADS: GPU jobs and API calls apart.
+
+    counted_cost, tokens         money of the work whose tokens are known, and those tokens; read and written are parts of them
+    cost_per_million_tokens      of both (None: no tokens are known)
+    """
+
+    step: str
+    gpu_jobs: int
+    gpu_cost: Decimal
+    gpu_hours: Decimal
+    api_jobs: int
+    api_cost: Decimal
+    counted_cost: Decimal
+    tokens: int
+    tokens_read: int
+    tokens_written: int
+    cost_per_million_tokens: Decimal | None
+
+
+@dataclass(frozen=True)
+class ReleaseLine:
+    """Money of jobs that a release claims, by what they were to it; jobs of several releases are cut by their weights."""
+
+    release: str
+    role: str
+    stage: str
+    category: str
+    cost: Decimal
+    gpu_hours: Decimal
+    jobs: int
+
+
+@dataclass(frozen=True)
+class PublicFigure:
+    """A published share of final training. `left_out` says why it can't stand beside the breakdown; empty: it can."""
+
+    name: str
+    what: str
+    share: Decimal
+    share_low: Decimal | None
+    share_high: Decimal | None
+    year: str
+    source: str
+    url: str
+    certainty: str
+    left_out: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a policy counts one disputed case as, why, and where that is written.
+
+    case  one of ROLES, or an activity that no release claims
+    """
+
+    case: str
+    category: str
+    words: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Policy:
-    """A named, written boundary. `denominator` names activities and buckets whose cost is 100 %."""
+    """A named, written boundary.
+
+    denominator  activities and buckets whose amount is 100 %
+    unit         what shares are of: `money` or `gpu_hours`
+    idle, shared who bears it: `shown` apart, or `spread` by cost: idle over the jobs of its cluster, shared over all
+    cases        what each role and each activity counts as; one that is not named counts as its default
+    source       where the boundary is written
+    """
 
     name: str
     title: str
     words: str
     denominator_words: str
     denominator: tuple[str, ...]
+    unit: str = "money"
+    idle: str = "shown"
+    shared: str = "shown"
+    cases: tuple[Case, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -790,6 +1082,21 @@ class Conversion:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What an earlier publication said, as far as a later one is set against it. Its fields mean what a breakdown's do."""
+
+    period: str
+    revision: int
+    snapshot: str
+    total: Decimal
+    billed_total: Decimal
+    gpu_hours: Decimal
+    lines: tuple[Line, ...]
+    buckets: tuple[Line, ...]
+    state: str = ""
+
+
+@dataclass(frozen=True)
 class Breakdown:
     """A finished breakdown of one period in one currency. Immutable; the same snapshot gives an equal one.
 
@@ -806,6 +1113,18 @@ class Breakdown:
     estimate_errors    of the newest month known for each GPU type; estimated_low, estimated_high: the interval of the total
                        that comes from them (None: nothing is estimated, or no error is known yet).
     conversions  not empty in a breakdown that was converted into its currency.
+    folded_teams how many of the smallest teams are added up under OTHER_TEAMS, since a breakdown names MOST_TEAMS at most.
+    crossings    jobs' money by category, stage, outcome and role at once; its sum is that of the jobs.
+    candidates   what could still become final training.
+    spread       by bucket what the policy spread over the jobs: it is in their lines (`borne`), no longer in the bucket.
+    denominator  the amount that is 100 %, in the policy's unit.
+    doubt        the intervals in words; empty where none was drawn.
+    releases     what releases claim of the period.
+    paretos      where 80 % of the total goes, by several groupings.
+    workloads    GPU jobs and API calls in one table, by step.
+    public_figures   published shares of final training: those that mean the same, and those that don't, with the reason.
+    months_before    the last MONTHS_BEFORE months published up to its end, itself left out, as they were when it was published.
+    period_before    the period of the same length right before it; revision_before its own last revision with other figures.
     """
 
     period: str
@@ -847,6 +1166,18 @@ class Breakdown:
     estimated_low: Decimal | None = None
     estimated_high: Decimal | None = None
     conversions: tuple[Conversion, ...] = ()
+    crossings: tuple[Crossing, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    doubt: str = ""
+    releases: tuple[ReleaseLine, ...] = ()
+    paretos: tuple[Pareto, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    public_figures: tuple[PublicFigure, ...] = ()
+    folded_teams: int = 0
+    spread: tuple[Line, ...] = ()
+    months_before: tuple[Past, ...] = ()
+    period_before: Past | None = None
+    revision_before: Past | None = None
 
     @property
     def complete(self) -> bool:
@@ -888,8 +1219,62 @@ class PushHealth:
 
 
 @dataclass(frozen=True)
+class LedgerTable:
+    """A table of the ledger on its disk, all versions kept."""
+
+    table: str
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Burn:
+    """What runs now of one category, team and cluster, and what an hour of it costs by the rates: estimated, never billed.
+
+    category       an activity, `unclassified`, or `idle`: nodes that are up less what jobs hold
+    currency       `""` where no rate names the nodes; cost_per_hour is then None, never 0
+    gpus           None: the capacity of a node is not known
+    nodes          that are up; of idle rows only, which count each node once
+    as_of          epoch second at which the ledger saw it
+    """
+
+    category: str
+    team: str
+    cluster: str
+    currency: str
+    cost_per_hour: Decimal | None
+    gpus: Decimal | None
+    nodes: int
+    as_of: float
+
+
+@dataclass(frozen=True)
+class PlannedShare:
+    """The band in which the share of a category is expected."""
+
+    category: str
+    low: Decimal
+    high: Decimal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What somebody planned to spend: by the hour, by the month, and in which shares. None: no plan."""
+
+    currency: str
+    burn_per_hour: Decimal | None = None
+    month: Decimal | None = None
+    shares: tuple[PlannedShare, ...] = ()
+
+
+@dataclass(frozen=True)
 class Health:
-    """The state of rdspend itself. `last_run` and `last_success` (the last run that was ok) end at these epoch seconds."""
+    """The state of rdspend itself. `last_run` and `last_success` (the last run that was ok) end at these epoch seconds.
+
+    burn    what ran when the last run asked, of all clusters
+    ledger  what the ledger takes on its disk
+    plan    what spending may be compared with; None: nothing was planned
+    """
 
     version: str
     sources: tuple[SourceHealth, ...] = ()
@@ -898,6 +1283,9 @@ class Health:
     last_run: float | None = None
     last_success: float | None = None
     pushes: tuple[PushHealth, ...] = ()
+    burn: tuple[Burn, ...] = ()
+    ledger: tuple[LedgerTable, ...] = ()
+    plan: Plan | None = None
 
 
 class Exporter(Protocol):
@@ -913,6 +1301,15 @@ class Served(Protocol):
     listen: str
 
     def render(self, breakdowns: Iterable[Breakdown], health: Health) -> bytes: ...
+
+
+@runtime_checkable
+class Negotiated(Served, Protocol):
+    """One with the page in several forms, of which a scraper's Accept header chooses."""
+
+    def forms(self, breakdowns: Iterable[Breakdown], health: Health) -> Mapping[str, bytes]:
+        """The page by content type, best first; the last is for who accepts anything."""
+        ...
 
 
 @runtime_checkable
