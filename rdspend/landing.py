@@ -17,6 +17,7 @@ from rdspend.schema import (
     BASES,
     CHARGE_CATEGORIES,
     CHARGES,
+    INT64_MAX,
     LOADS,
     STATEMENTS,
     TABLES,
@@ -27,8 +28,9 @@ from rdspend.schema import (
     Window,
 )
 
-DELIVERED = ("charges", "jobs", "placements", "nodes", "rates", "statements", "tokens", "exchange_rates", "releases")
-OF_SOURCE = ("charges", "rates", "statements", "tokens", "exchange_rates", "releases")
+LINEAGE = ("releases", "tracked_runs", "artifacts")
+OF_SOURCE = ("charges", "rates", "statements", "tokens", "exchange_rates", *LINEAGE)
+DELIVERED = (*OF_SOURCE, "jobs", "placements", "nodes")
 BY_BILLING_PERIOD = (CHARGES, STATEMENTS, TOKENS)
 
 
@@ -116,7 +118,7 @@ class Landing:
 
     def _record_load(self, delivery: Delivery, rows: int, money: int | None) -> None:
         scope = {"source": self.source, "part": _part(delivery)}
-        if delivery.key is None:
+        if delivery.key is None or abs(money or 0) > INT64_MAX:
             self.writer.drop(LOADS, lambda p: all(p[c] == v for c, v in scope.items()))
             return
         word = (delivery.key, rows, money, json.dumps([list(note) for note in delivery.notes]), self.writer.run)

@@ -29,14 +29,19 @@ from rdspend.errors import (
     SourceUnavailable,
 )
 from rdspend.estimates import error_rows
+from rdspend.families import FAMILY
 from rdspend.landing import Landed, Landing, last_complete
 from rdspend.ledger import Ledger, Run, Snapshot, Writer
-from rdspend.period import Period, following, month_start
-from rdspend.policy import load_policy
+from rdspend.lineage import Resolved
+from rdspend.looking_back import with_past
+from rdspend.period import Period, following, month_start, parse_period
+from rdspend.policy import chosen as chosen_policy
+from rdspend.releasing import file_claims, look_for_unsettled, of_releases, settle
 from rdspend.restatement import (
     closable,
     closing_words,
     currencies_to_publish,
+    newest,
     newest_pin,
     run_number,
     with_pin,
@@ -50,11 +55,13 @@ from rdspend.schema import (
     COVERAGE,
     ESTIMATE_ERRORS,
     EXCHANGE_RATES,
+    FAMILIES,
     FINDINGS,
     LOADS,
     OCCUPANCY,
     PUBLICATIONS,
     RATES,
+    ROLES,
     STATEMENTS,
     TAGS,
     TOKENS,
@@ -82,13 +89,24 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What one run did."""
+    """What one run did. unsettled: earlier months that releases say something else of by now."""
 
     run: Run | None = None
     failures: list[Failure] = field(default_factory=list)
     breakdowns: list[Breakdown] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    unsettled: tuple[str, ...] = ()
+
+
+@dataclass
+class ReleaseOutcome(Outcome):
+    """What `update_releases` did. moved: each breakdown that it published, before and now."""
+
+    resolved: Resolved = field(default_factory=Resolved)
+    jobs: int = 0
+    moved: list[tuple[Breakdown, Breakdown]] = field(default_factory=list)
+    waiting: tuple[str, ...] = ()
 
 
 @dataclass
@@ -136,7 +154,7 @@ class Pipeline:
         with self.ledger.writer() as writer, self._engine() as engine:
             work: dict[str, Callable[[], None]] = {
                 "collect": lambda: self._collect(writer, engine, window or self._window(period), asked, outcome),
-                "tag": lambda: self._tag(writer, engine, period),
+                "tag": lambda: self._tag(writer, engine, period, started, outcome),
                 "attribute": lambda: self._attribute(writer, engine, period, int(started)),
                 "publish": lambda: self._publish(writer, engine, period, started, outcome),
             }
@@ -202,10 +220,13 @@ class Pipeline:
 
     def _window(self, period: Period) -> Window:
         whole = period.window
-        now = datetime.fromtimestamp(int(self.clock()), UTC)
+        now = self._now()
         if now <= whole.start:
             raise ConfigError(f"period {period.text!r} begins at {whole.start:%Y-%m-%d}, which is not yet")
         return Window(whole.start, min(whole.end, now))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(int(self.clock()), UTC)
 
     # --- collect ------------------------------------------------------------------------------------------------------
 
@@ -301,7 +322,7 @@ class Pipeline:
 
     # --- tag ----------------------------------------------------------------------------------------------------------
 
-    def _tag(self, writer: Writer, engine: Engine, period: Period) -> None:
+    def _tag(self, writer: Writer, engine: Engine, period: Period, now: float, outcome: Outcome) -> None:
         """Tag every job that ended in or after the period's first month, or runs: any of them may touch the period."""
         first = period.months[0]
         snapshot = writer.snapshot()
@@ -311,6 +332,10 @@ class Pipeline:
         def stale(partition: Mapping[str, str], tagger: str) -> bool:
             return partition["tagger"] == tagger and (partition["end_month"] == "open" or partition["end_month"] >= first)
 
+        self._file_families(writer, engine, first)
+        self.progress("releases")
+        with span("releases"):
+            _, changed = file_claims(writer, engine, self._sources, now)
         names = {tagger.name for tagger in self.config.taggers}
         writer.drop(TAGS, lambda p: p["tagger"] not in names and stale(p, p["tagger"]))
         for tagger in self.config.taggers:
@@ -318,7 +343,20 @@ class Pipeline:
             self.progress(f"tag {tagger.name}")
             with span(f"tagger {tagger.name}"):
                 self._tag_by(writer, engine, tagger, stale)
-        engine.execute("DROP TABLE tagged_jobs")
+        if changed:
+            found = [look_for_unsettled(writer, engine, tagger) for tagger in of_releases(self.config.taggers)]
+            outcome.unsettled = tuple(sorted({month for each in found for month in each.months}))
+        for table in ("tagged_jobs", "job_family", "claim"):
+            engine.execute(f"DROP TABLE {table}")
+
+    def _file_families(self, writer: Writer, engine: Engine, first: str) -> None:
+        """The family of every job that is tagged: people review families, and errors go together in them."""
+        engine.execute(f"CREATE OR REPLACE TEMP TABLE job_family AS SELECT job_key, {FAMILY} AS family FROM tagged_jobs")
+        filed = engine.connection.sql(
+            "SELECT f.*, CASE WHEN j.end_day = 'open' THEN 'open' ELSE left(j.end_day, 7) END AS end_month "
+            "FROM job_family AS f JOIN (SELECT job_key, end_day FROM tagged_jobs) AS j USING (job_key)"
+        )
+        writer.replace(FAMILIES, filed, {}, drop=lambda p: p["end_month"] == "open" or p["end_month"] >= first)
 
     def _tag_by(self, writer: Writer, engine: Engine, tagger: Plugin, stale: Callable[[Mapping[str, str], str], bool]) -> None:
         answers = tagger.instance.tag(engine.connection.table("tagged_jobs"))
@@ -345,14 +383,80 @@ class Pipeline:
             files=names,
             activities=", ".join(map(literal, ACTIVITIES)),
             stages=", ".join(map(literal, STAGES_OF_WORK)),
+            roles=", ".join(map(literal, ROLES)),
         )
         if wrong:
-            job, activity, stage, confidence, answers = wrong[0]
+            job, activity, stage, role, confidence, answers = wrong[0]
             raise BadRecord(
-                f"{tagger}: job {job!r}: found activity {activity!r}, stage {stage!r}, confidence {confidence}, "
-                f"{answers} answers; expected one answer, an activity of {', '.join(ACTIVITIES)}, "
-                f"a stage of {', '.join(STAGES_OF_WORK)}, a confidence in [0, 1]"
+                f"{tagger}: job {job!r}: found activity {activity!r}, stage {stage!r}, role {role!r}, confidence {confidence}, "
+                f"{answers} answers for one time; expected one answer, an activity of {', '.join(ACTIVITIES)}, "
+                f"a stage of {', '.join(STAGES_OF_WORK)}, a role of {', '.join(ROLES)} or none, a confidence in [0, 1]"
             )
+
+    # --- releases -----------------------------------------------------------------------------------------------------
+
+    def update_releases(self, sources: Sequence[Plugin] | None = None) -> ReleaseOutcome:
+        """Ask the sources of releases, tag past months anew where releases say more now, and publish those months afresh.
+
+        Nothing is attributed again and no month waits for it. A month that waits already is told in `waiting`, and is published
+        once it adds up. sources: whom to ask; every collector of releases when left out.
+        """
+        outcome = ReleaseOutcome()
+        started = float(int(self.clock()))
+        asked = of_releases(self.config.collectors) if sources is None else sources
+        with span("run", stages="release"), self.ledger.writer() as writer, self._engine() as engine:
+            writer.snapshot().view(engine, "publications")
+            published = self._published(engine)
+            months = sorted({month for period in published for month in period.months})
+            window = Window(month_start(months[0] if months else f"{datetime.fromtimestamp(started, UTC):%Y-%m}"), self._now())
+            pending = set(writer.pending)
+            self._collect(writer, engine, window, asked, outcome)
+            writer.pending = pending
+            self.progress("releases")
+            outcome.resolved, _ = file_claims(writer, engine, self._sources, started)
+            touched = self._retag(writer, engine, months, outcome)
+            for period in published:
+                if touched & set(period.months):
+                    self._publish_moved(writer, engine, period, started, outcome)
+            ends = sorted(touched) or [f"{datetime.fromtimestamp(started, UTC):%Y-%m}"]
+            outcome.run = self._finish(
+                writer, engine, ["release"], ends[0] if len(ends) == 1 else f"{ends[0]}..{ends[-1]}", started, outcome
+            )
+        self._export_all(outcome)
+        return outcome
+
+    def _published(self, engine: Engine) -> list[Period]:
+        """Periods that were published under the policy, the earliest first. Wants the view `publications`."""
+        found = engine.rows("SELECT DISTINCT period FROM publications WHERE policy = ?", [chosen_policy(self.config).name])
+        return sorted((parse_period(text) for (text,) in found), key=lambda period: (period.months, period.text))
+
+    def _retag(self, writer: Writer, engine: Engine, months: Sequence[str], outcome: ReleaseOutcome) -> set[str]:
+        """Tag anew what releases say otherwise now; the months, of those given, whose figures that may change."""
+        touched: set[str] = set()
+        for tagger in of_releases(self.config.taggers):
+            self._stop_if_asked()
+            self.progress(f"tag {tagger.name}")
+            found = look_for_unsettled(writer, engine, tagger)
+            if not found.jobs:
+                continue
+            outcome.jobs += found.jobs
+            self._check_tags(writer, engine, tagger.name, settle(writer, engine, tagger, found))
+            snapshot = writer.snapshot()
+            near = {month for month in months if month >= found.earliest}
+            snapshot.view(engine, "attributions", lambda p: p["billing_period"] in near)  # noqa: B023
+            snapshot.view(engine, "occupancy", lambda p: p["month"] in near)  # noqa: B023
+            touched |= {month for (month,) in engine.read("moved_month")}
+        return touched
+
+    def _publish_moved(self, writer: Writer, engine: Engine, period: Period, now: float, outcome: ReleaseOutcome) -> None:
+        if waiting := sorted(writer.pending & set(period.months)):
+            outcome.waiting = tuple(sorted({*outcome.waiting, *waiting}))
+            return
+        before = newest(engine, period.text, chosen_policy(self.config).name)
+        made = Outcome()
+        self._publish(writer, engine, period, now, made)
+        outcome.breakdowns += made.breakdowns
+        outcome.moved += [(before[each.currency], each) for each in made.breakdowns if each.currency in before]
 
     # --- attribute ----------------------------------------------------------------------------------------------------
 
@@ -489,7 +593,7 @@ class Pipeline:
     def _publish(self, writer: Writer, engine: Engine, period: Period, now: float, outcome: Outcome) -> None:
         self._refuse_pending(writer, period, "attribute")
         self.progress(f"publish {period.text}")
-        policy = load_policy(self.config.policy)
+        policy = chosen_policy(self.config)
         snapshot = writer.snapshot()
         open_views(engine, snapshot, period)
         snapshot.view(engine, "publications")
@@ -497,7 +601,7 @@ class Pipeline:
         for currency in currencies_to_publish(engine, period.text, policy.name):
             made = break_down(engine, snapshot, period, policy, currency, heading(self.config))
             made = replace(made, revision=next_revision(engine, made), snapshot=f"run-{writer.run}")
-            made = with_state(engine, made, period, now, self._sources)
+            made = with_past(engine, with_state(engine, made, period, now, self._sources), period)
             figures = (writer.run, period.text, policy.name, currency, made.revision, digest(made), encode(made), self.clock())
             writer.append(PUBLICATIONS, engine.made("publication_row", [figures]))
             outcome.breakdowns.append(made)
@@ -546,15 +650,23 @@ class Pipeline:
             self._export_all(outcome)
         return outcome
 
-    def _finish(self, writer: Writer, engine: Engine, stages: Sequence[str], period: str, started: float) -> Run:
-        """End a run that asked no source."""
+    def _finish(
+        self,
+        writer: Writer,
+        engine: Engine,
+        stages: Sequence[str],
+        period: str,
+        started: float,
+        outcome: Outcome | None = None,
+    ) -> Run:
+        """End a run that attributes nothing."""
         return writer.finish(
             engine,
             stages=stages,
             period=period,
             started_at=started,
             ended_at=self.clock(),
-            outcome="ok",
+            outcome="incomplete" if outcome is not None and outcome.failures else "ok",
             config_digest=self.config.digest,
             code_version=installed_version("rdspend"),
         )

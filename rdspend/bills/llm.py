@@ -18,8 +18,9 @@ from typing import Any, NoReturn, Protocol
 
 import duckdb
 
+from rdspend.asking import Parameters, Refused
 from rdspend.bills.agreements import TEXT, invoice_of
-from rdspend.bills.pages import Api, Folder, Page, Parameters, Refused, rows
+from rdspend.bills.pages import Api, Folder, Page, rows
 from rdspend.border import DECIMAL_TEXT
 from rdspend.errors import BadRecord, SourceUnavailable
 from rdspend.schema import NANOS, Delivery, Window
