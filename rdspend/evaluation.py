@@ -13,7 +13,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +27,13 @@ from rdspend.errors import ConfigError
 from rdspend.families import FAMILY
 from rdspend.lab import Size, write_month
 from rdspend.purpose import FIELDS, OWN_TEXT, SHAPE, TEXT, WORK, Model, judge, load
+from rdspend.rehearsal import ANSWERS, Rehearsed, rehearse
 
 MADE_FROM: Final = "headers"
 GATES: Final = sets.HERE / "gates.toml"
 LABS: Final = sets.HERE / "labs.toml"
+MONTHS: Final = "months"
+"""The gates of simulated months, which rdspend.simulated has."""
 BINS: Final = 10
 
 
@@ -45,6 +48,9 @@ class Score:
     calibration_error                  expected calibration error over ten parts of equal size
     sure_and_wrong_jobs                answered, and wrong
     labels_needed_95, _99              families to ask a person about, largest first, until so much money is right
+    right_after_N_answers              of all GPU-hours, final training included, after N answers of the review queue, by a
+                                       reviewer who never errs; _erring: mean of several who err one time in twenty, and _worst
+                                       the one who fared worst; answered_after_N: what is then 0.9 sure, and right of it
     f1                                 of each kind of work
     baselines                          right_of_jobs and right_of_gpu_hours of three simple rules
     """
@@ -70,6 +76,16 @@ class Score:
     labels_needed_95: int | None
     labels_needed_99: int | None
     families: int
+    right_after_0_answers: float | None = None
+    right_after_5_answers: float | None = None
+    right_after_10_answers: float | None = None
+    right_after_20_answers: float | None = None
+    right_after_10_answers_erring: float | None = None
+    right_after_20_answers_erring: float | None = None
+    right_after_20_answers_worst: float | None = None
+    coverage_after_10_answers: float | None = None
+    right_of_answered_after_10_answers: float | None = None
+    calibration_error_after_10_answers: float | None = None
     f1: Mapping[str, float] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -126,7 +142,22 @@ def score(labelled: sets.Labelled, model: Model, precision: float) -> Score:
         by_name = learning.cross_fitted(names_only, frame.work_true, frame.stage_true, frame.held, precision)
     else:
         answers, by_name = (_judged(each, model, precision) for each in (texts, names_only))
-    return _score(labelled, pd.concat([frame, answers], axis=1), by_name)
+    scored = _score(labelled, pd.concat([frame, answers], axis=1), by_name)
+    reviewed = rehearse(labelled, model)
+    return scored if reviewed is None else replace(scored, **_reviewed(*reviewed))
+
+
+def _reviewed(sure: Rehearsed, erring: Sequence[Rehearsed]) -> dict[str, Any]:
+    """What came of the review queue, by the names of a score."""
+    at = {number: place for place, number in enumerate(ANSWERS)}
+    return {
+        **{f"right_after_{number}_answers": sure.right[place] for number, place in at.items()},
+        **{f"right_after_{n}_answers_erring": round(float(np.mean([e.right[at[n]] for e in erring])), 4) for n in (10, 20)},
+        "right_after_20_answers_worst": min(each.right[at[20]] for each in erring),
+        "coverage_after_10_answers": sure.answered[at[10]],
+        "right_of_answered_after_10_answers": sure.right_answered[at[10]],
+        "calibration_error_after_10_answers": sure.calibration_error[at[10]],
+    }
 
 
 FIELDS_AFTER_NAME: Final = "\x1f" * (len(FIELDS) - 1)
@@ -254,8 +285,9 @@ def _as_set(folder: Path) -> None:
             "jobs": f"SELECT run_id AS job_id, {plain('user')} AS user, {plain('name')} AS name, {plain('command')} AS command,"
             f" {plain('work_dir')} AS work_dir, queue, gpus, len(string_split(nodes, ',')) AS nodes,"
             " contains(job_id, '_') AS is_array,"
-            " round(CAST(gpus AS DOUBLE) * epoch(coalesce(CAST(end_time AS TIMESTAMPTZ), CAST(submit_time AS TIMESTAMPTZ))"
-            " - coalesce(CAST(start_time AS TIMESTAMPTZ), CAST(end_time AS TIMESTAMPTZ), CAST(submit_time AS TIMESTAMPTZ)))"
+            " round(CAST(gpus AS DOUBLE) * greatest(0,"
+            " epoch(coalesce(CAST(end_time AS TIMESTAMPTZ), CAST(submit_time AS TIMESTAMPTZ)) - coalesce("
+            "CAST(start_time AS TIMESTAMPTZ), CAST(end_time AS TIMESTAMPTZ), CAST(submit_time AS TIMESTAMPTZ))))"
             " / 3600, 6) AS gpu_hours FROM run ORDER BY run_id",
             "labels": f"SELECT run_id AS job_id, {kind} AS work, activity, stage FROM run JOIN read_csv("
             f"{literal(str(month / 'truth.csv'))}, all_varchar = true, header = true) USING (job_id) ORDER BY run_id",
@@ -273,6 +305,7 @@ def gates(scores: Sequence[Score], file: Path = GATES) -> list[Missed]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: can't be read: {error}") from None
     missed = []
+    wanted.pop(MONTHS, None)
     for name, metrics in wanted.items():
         of = [s for s in scores if s.name == name or (name == "labs" and s.name.startswith("lab-"))]
         for metric, bounds in metrics.items():
@@ -328,22 +361,46 @@ def baseline_rows(scores: Sequence[Score]) -> list[list[str]]:
     return out
 
 
+ABOUT_REVIEWS: Final = "GPU-hours right after answers of the review queue, by who never errs and by some who err one time in 20"
+
+REVIEWED: Final = {
+    "set": "name",
+    "0 answers": "right_after_0_answers",
+    "5": "right_after_5_answers",
+    "10": "right_after_10_answers",
+    "20": "right_after_20_answers",
+    "10, erring": "right_after_10_answers_erring",
+    "20, erring": "right_after_20_answers_erring",
+    "worst": "right_after_20_answers_worst",
+    "0.9 sure after 10": "coverage_after_10_answers",
+    "of it right": "right_of_answered_after_10_answers",
+    "calibration error": "calibration_error_after_10_answers",
+}
+
+
+def reviewed_rows(scores: Sequence[Score]) -> list[list[str]]:
+    """The table of the review queue, of the sets that say what every job was for."""
+    those = [each for each in scores if each.right_after_0_answers is not None]
+    return [list(REVIEWED), *([_shown(getattr(each, key)) for key in REVIEWED.values()] for each in those)]
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def markdown(scores: Sequence[Score], before: Sequence[Mapping[str, Any]] = (), missed: Sequence[Missed] = ()) -> str:
+def markdown(scores: Sequence[Score], before: Sequence[Mapping[str, Any]] = (), missed: Sequence[Missed | str] = ()) -> str:
     def table(cells: list[list[str]]) -> str:
         head, *body = ["| " + " | ".join(line) + " |" for line in cells]
         return "\n".join([head, "|" + "---|" * len(cells[0]), *body])
 
     parts = ["# Evaluation", table(rows(scores, before)), "GPU-hours right, beside simple rules:", table(baseline_rows(scores))]
-    return "\n\n".join([*parts, *(f"Missed: {gate}" for gate in missed)]) + "\n"
+    parts += [f"{ABOUT_REVIEWS}:", table(reviewed_rows(scores))]
+    return "\n\n".join([*parts, *map(_note, missed)]) + "\n"
 
 
-def page(scores: Sequence[Score], before: Sequence[Mapping[str, Any]] = (), missed: Sequence[Missed] = ()) -> str:
+def page(scores: Sequence[Score], before: Sequence[Mapping[str, Any]] = (), missed: Sequence[Missed | str] = ()) -> str:
     """The same as one HTML page without scripts."""
 
     def table(cells: list[list[str]]) -> str:
@@ -352,16 +409,21 @@ def page(scores: Sequence[Score], before: Sequence[Mapping[str, Any]] = (), miss
         return f"<table><thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{lines}</tbody></table>"
 
     style = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}:first-child{text-align:left}"
-    gone = "".join(f"<p>Missed: {html.escape(str(gate))}</p>" for gate in missed)
+    gone = "".join(f"<p>{html.escape(_note(each))}</p>" for each in missed)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title><style>{style}</style>'
         f"<h1>Evaluation</h1>{table(rows(scores, before))}<h2>GPU-hours right, beside simple rules</h2>"
-        f"{table(baseline_rows(scores))}{gone}</html>\n"
+        f"{table(baseline_rows(scores))}<h2>{ABOUT_REVIEWS}</h2>{table(reviewed_rows(scores))}{gone}</html>\n"
     )
 
 
-def as_json(scores: Sequence[Score], model: Model) -> str:
-    return json.dumps({"model": model.version, "scores": [asdict(each) for each in scores]}, indent=1) + "\n"
+def _note(said: Missed | str) -> str:
+    return f"Missed: {said}" if isinstance(said, Missed) else said
+
+
+def as_json(scores: Sequence[Score], model: Model, notes: Sequence[str] = ()) -> str:
+    whole = {"model": model.version, "scores": [asdict(each) for each in scores], "notes": list(notes)}
+    return json.dumps(whole, indent=1) + "\n"
 
 
 def read_scores(file: Path) -> list[dict[str, Any]]:
@@ -374,14 +436,20 @@ def read_scores(file: Path) -> list[dict[str, Any]]:
 
 
 def told(
-    scores: Sequence[Score], model: Model, form: str, before: Sequence[Mapping[str, Any]] = (), missed: Sequence[Missed] = ()
+    scores: Sequence[Score],
+    model: Model,
+    form: str,
+    before: Sequence[Mapping[str, Any]] = (),
+    missed: Sequence[Missed] = (),
+    notes: Sequence[str] = (),
 ) -> str:
-    """The scores as `terminal`, `md`, `html` or `json`."""
+    """The scores as `terminal`, `md`, `html` or `json`. `notes`: what else is to be said."""
     if form == "json":
-        return as_json(scores, model)
+        return as_json(scores, model, notes)
     if form != "terminal":
-        return (markdown if form == "md" else page)(scores, before, missed)
-    return "\n\n".join([_aligned(rows(scores, before)), _aligned(baseline_rows(scores)), *map(str, missed)]) + "\n"
+        return (markdown if form == "md" else page)(scores, before, [*notes, *missed])
+    tables = (rows(scores, before), baseline_rows(scores), reviewed_rows(scores))
+    return "\n\n".join([*map(_aligned, tables), *notes, *map(str, missed)]) + "\n"
 
 
 def _aligned(cells: list[list[str]]) -> str:

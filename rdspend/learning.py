@@ -23,7 +23,22 @@ from numpy.typing import NDArray
 from rdspend import sets
 from rdspend.errors import ConfigError
 from rdspend.families import FAMILY
-from rdspend.purpose import BUCKETS, OWN_TEXT, SHAPE, SHIPPED, TEXT, WORK, Floats, Head, Ints, Model, features, load, write
+from rdspend.purpose import (
+    BUCKETS,
+    OWN_TEXT,
+    SHAPE,
+    SHIPPED,
+    TEXT,
+    WORK,
+    Floats,
+    Head,
+    Ints,
+    Model,
+    features,
+    load,
+    told,
+    write,
+)
 from rdspend.schema import ACTIVITIES, STAGES
 
 PENALTY: Final = 1.0
@@ -293,7 +308,7 @@ def make_public(file: Path = SHIPPED, without: Sequence[str] = ()) -> Path:
 
 
 def cross_fitted(texts: Any, work: Any, stage: Any, owners: Any, precision: float) -> pd.DataFrame:
-    """What models that never saw an owner say of the owner's jobs: columns of `purpose.judge`, and answered.
+    """What models that never saw an owner say of the owner's jobs: columns of `purpose.judge`, told too, and answered.
 
     Sharpness, confidence and threshold come from the owners of the other folds.
     """
@@ -313,7 +328,8 @@ def cross_fitted(texts: Any, work: Any, stage: Any, owners: Any, precision: floa
         fold[rows] = number % FOLDS
     out = pd.DataFrame({"work": np.array(labels, object)[scores.argmax(axis=1)]})
     out["stage"] = np.array(STAGES, object)[step_scores.argmax(axis=1)]
-    out["activity"], out["confidence"], out["answered"] = None, 0.0, False
+    out["activity"], out["confidence"], out["answered"], out["told"] = None, 0.0, False, None
+    names, silent = tuple(a or "" for a in dict.fromkeys(meaning)), np.zeros(count, bool)
     for number in range(FOLDS):
         test, train = fold == number, fold != number
         sharp = sharpen(scores[train], right[train], weights[:count][train])
@@ -325,6 +341,7 @@ def cross_fitted(texts: Any, work: Any, stage: Any, owners: Any, precision: floa
         limits = thresholds(sure[train], hit[train], weights[:count][train])
         limit = next((v for k, v in limits.items() if float(k) >= precision), 1.0)
         out.loc[test, "confidence"] = sure[test]
+        out.loc[test, "told"] = np.array(told(names, summed, sure, silent), object)[test]
         out.loc[test, "activity"] = np.array(said, object)[test]
         out.loc[test, "answered"] = [
             a is not None and c >= limit for a, c in zip(np.array(said, object)[test], sure[test], strict=True)

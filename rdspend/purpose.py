@@ -90,8 +90,9 @@ def _text(who: bool) -> str:
         "entry": f"array_to_string({runs}, ' ')",
         "tail": f"concat_ws(' ', left(replace(command, {first}, ''), 300), {launch})",
         "image": "regexp_extract(image, '[^/]*$')",
-        "where": "concat_ws(' ', queue, qos, account, project)",
-        "who": '"user"' if who else "''",
+        "where": "concat_ws(' ', queue, qos, account, project, \"user\")"
+        if who
+        else "concat_ws(' ', queue, qos, account, project)",
     }
     joined = f" || '{_SEPARATOR}' || ".join(f"coalesce({parts[where]}, '')" for where in FIELDS)
     return f"regexp_replace({joined}, '[0-9]+', '0', 'g')"
@@ -243,6 +244,9 @@ class _Texts:
             amounts.extend(said.values())
             starts.append(len(ids))
         self.ids, self.amounts, self.starts = np.array(ids, np.int64), np.array(amounts), np.array(starts)
+        words = np.array([*(not name.startswith("s ") for name in self.names), False])[self.ids]
+        upto = np.concatenate([[0], np.cumsum(words)])
+        self.wordless = upto[self.starts[1:]] == upto[self.starts[:-1]]
 
     def item_scores(self, weights: NDArray[np.float32]) -> Floats:
         """What each item says, items x labels."""
@@ -341,28 +345,33 @@ def _head(said: Mapping[str, Any], weights: NDArray[np.int8]) -> Head:
 
 
 def judged(jobs: Any, model: Model) -> Any:
-    """One row for each job: job_key, family, work, activity, confidence, stage, stage_confidence, evidence, chances.
+    """One row for each job: job_key, family, work, activity, confidence, stage, stage_confidence, evidence, chances, told.
 
     activity    null: the work has none
     confidence  how often such an answer was right, in [0, 1]
     chances     of each of `model.work.labels`, in their order
+    told        chances of activities as tags say them; null where a job has no word to go by
     """
     text = OWN_TEXT if model.own else TEXT
     seen = jobs.project(f"{text} AS said, {SHAPE} AS shape").project("hash(said, shape) AS key, said, shape")
     texts = seen.aggregate("key, any_value(said) AS said, any_value(shape) AS shape", "key").order("said, shape").fetchall()
-    answers = judge([(said, shape) for _, said, shape in texts], model)
-    answers.insert(0, "key", np.array([key for key, *_ in texts], np.uint64))
+    # Not `answers`: the pipeline leaves a view of that name, and DuckDB 1.5 would read it in the place of this frame.
+    judgements = judge([(said, shape) for _, said, shape in texts], model)
+    judgements.insert(0, "key", np.array([key for key, *_ in texts], np.uint64))
     chances = ", ".join(f"a.p{number}" for number in range(len(model.work.labels)))
     keyed = jobs.project(f"job_key, hash({text}, {SHAPE}) AS key, {FAMILY} AS family")
     return keyed.query(
         "keyed",
-        f"SELECT k.job_key, k.family, a.work, a.activity, a.confidence, a.stage, a.stage_confidence, a.evidence,"
-        f" [{chances}] AS chances FROM keyed AS k JOIN answers AS a USING (key)",
+        f"SELECT k.job_key, k.family, a.work, a.activity, a.confidence, a.stage, a.stage_confidence, a.evidence, a.told,"
+        f" [{chances}] AS chances FROM keyed AS k JOIN judgements AS a USING (key)",
     )
 
 
 def judge(texts: Sequence[tuple[str, str]], model: Model) -> pd.DataFrame:
-    """One row for each pair of text and shape, columns as of `judged`, and p0, p1, ... for the chances of the work."""
+    """One row for each pair of text and shape, columns as of `judged`, and p0, p1, ... for the chances of the work.
+
+    What is told of an activity is its calibrated confidence where it is the likeliest; the others share what that leaves.
+    """
     said = _Texts(texts)
     work_items = said.item_scores(model.work.weights)
     work = model.work.chances(said.added(work_items) + model.work.bias)
@@ -371,17 +380,38 @@ def judge(texts: Sequence[tuple[str, str]], model: Model) -> pd.DataFrame:
     groups = sorted(set(names))
     summed = np.stack([work[:, [i for i, n in enumerate(names) if n == group]].sum(axis=1) for group in groups], axis=1)
     best, kind, step = summed.argmax(axis=1), work.argmax(axis=1), stage.argmax(axis=1)
+    sure = model.work.confidence(summed.max(axis=1))
     frame = pd.DataFrame(
         {
             "work": np.array(model.work.labels, object)[kind],
             "activity": np.array([group or None for group in groups], object)[best],
-            "confidence": model.work.confidence(summed.max(axis=1)),
+            "confidence": sure,
             "stage": np.array(model.stage.labels, object)[step],
             "stage_confidence": model.stage.confidence(stage.max(axis=1)),
             "evidence": np.array(_evidence(said, work_items, kind), object),
+            "told": np.array(told(groups, summed, sure, said.wordless), object),
         }
     )
     return frame.assign(**{f"p{number}": work[:, number] for number in range(work.shape[1])})
+
+
+def told(groups: Sequence[str], chances: Floats, sure: Floats, wordless: NDArray[np.bool_]) -> list[str | None]:
+    """Chances of activities in hundredths, likeliest first: `exploration 0.71 evaluation 0.20`; less than one is left out."""
+    rows = np.arange(len(chances))
+    best = chances.argmax(axis=1)
+    top = chances[rows, best]
+    known = chances * ((1 - sure) / np.maximum(1 - top, 1e-9))[:, None]
+    known[rows, best] = sure
+    hundredths = np.rint(known * 100).astype(np.int64)
+    order = np.argsort(-hundredths, axis=1, kind="stable")
+    words: dict[tuple[int, ...], str] = {}
+    out: list[str | None] = []
+    for each, ranked, silent in zip(hundredths, order, wordless, strict=True):
+        key = tuple(each)
+        if key not in words:
+            words[key] = " ".join(f"{groups[k]} {each[k] / 100:.2f}" for k in ranked if groups[k] and each[k])
+        out.append(None if silent else words[key] or None)
+    return out
 
 
 def _evidence(said: _Texts, per_item: Floats, kind: Ints, most: int = 4) -> list[str]:

@@ -7,6 +7,8 @@ Says        without an organisation's own labels the kind of work and the stage:
             exploration for training and interactive work. Never final_training: names and shapes of strangers cannot know
             that a run was released. A model of one's own says what its labels said
 Needs       nothing: no network, no large model, no data leaves. `rdspend learn` needs scikit-learn (`rdspend[learned]`)
+            Where it abstains it still tells its chances of each activity, which make the interval of a share; they are no
+            answer. A job without a word to go by gets neither
 Can't see   money, releases, labels, the future. A job whose words it has not met gets no answer
 
     [taggers.learned]
@@ -37,15 +39,18 @@ class Learned:
             raise ValueError(f"precision: found {self.precision}; expected 0.5 or more, and less than 1")
 
     def tag(self, jobs: Any) -> Any:
-        """One row for each job that the model is sure enough of. Raises ConfigError for a model that is missing or changed."""
+        """One row for each job that the model has something to say of: an answer where it is sure enough, else chances only.
+
+        Raises ConfigError for a model that is missing or changed.
+        """
         model = load(SHIPPED if self.model is None else Path(self.model))
         limit = repr(model.threshold(self.precision))
         says = f"CASE WHEN confidence >= {limit} THEN activity END"
         at = f"CASE WHEN confidence >= {limit} AND stage_confidence >= {limit} THEN stage END"
         return (
             judged(jobs, model)
-            .project(f"job_key, {says} AS activity, {at} AS stage, confidence, {_evidence(model)} AS evidence")
-            .filter("activity IS NOT NULL OR stage IS NOT NULL")
+            .project(f"job_key, {says} AS activity, {at} AS stage, told AS chances, confidence, {_evidence(model)} AS evidence")
+            .filter("activity IS NOT NULL OR stage IS NOT NULL OR chances IS NOT NULL")
             .project(f"*, {literal(model.version)} AS version")
         )
 
