@@ -10,7 +10,7 @@ from rdspend.errors import ConfigError
 from rdspend.learning import learn
 from rdspend.ledger import Ledger
 
-TEACHERS = ("label", "lineage")
+TEACHERS = ("label", "lineage", "review")
 """Taggers that know: people, and releases. What rules or a model answered is nobody's knowledge to learn from."""
 
 
