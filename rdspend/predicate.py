@@ -6,7 +6,8 @@
 
 Columns         COLUMNS below, and labels['key'] (or label('key')) for the free text and labels of a job.
 Operators       AND OR NOT  = <> < <= > >=  BETWEEN  IN  LIKE ILIKE  IS NULL, IS DISTINCT FROM  + - * /  ||
-Functions       FUNCTIONS below. A regular expression is RE2 (linear in the text) and has to be a constant.
+Functions       FUNCTIONS below. Patterns of regexp_matches, LIKE and ILIKE are constants of at most LONGEST_PATTERN characters;
+                a regular expression is RE2, linear in the text, and so is what LIKE becomes.
 Letters' case   `=`, IN, LIKE, contains, starts_with, ends_with and regexp_matches tell EVAL from eval; ILIKE does not,
                 lower(name) and the column `text` are lower-case already; regexp_matches(name, 'x', 'i') ignores it.
 Null            A comparison with a null column is null, and so is its NOT: a predicate that is null is not true.
@@ -39,6 +40,9 @@ Kind = Literal["text", "number", "boolean"]
 
 LONGEST = 10_000
 """Characters of one predicate."""
+
+LONGEST_PATTERN = 1_000
+"""Characters of one pattern of regexp_matches, LIKE or ILIKE."""
 
 HOUR_US = SECONDS_PER_HOUR * 1_000_000
 DAY_US = 24 * HOUR_US
@@ -92,6 +96,10 @@ COLUMNS: Mapping[str, Readable] = MappingProxyType(
             f"((epoch_us(submit_time) % {DAY_US}) + {DAY_US}) % {DAY_US} // {HOUR_US}",
             "hour of the day it was submitted, 0 to 23, UTC",
         ),
+        "weekday": _number(
+            f"isodow(make_timestamp(epoch_us(submit_time) // {DAY_US} * {DAY_US}))",
+            "day of the week it was submitted, 1 (Monday) to 7 (Sunday), UTC",
+        ),
         "is_array": Readable("boolean", "(array_job_id IS NOT NULL)", "it is a task of a job array"),
     }
 )
@@ -107,6 +115,26 @@ FUNCTIONS: Mapping[str, tuple[tuple[Kind, ...], int, Kind]] = MappingProxyType(
         "starts_with": (("text", "text"), 2, "boolean"),
         "ends_with": (("text", "text"), 2, "boolean"),
         "regexp_matches": (("text", "text", "text"), 2, "boolean"),
+    }
+)
+
+# What people call a column, and what it is called here. No job record says the instance type of its nodes.
+_OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "instance_type": "gpu_type",
+        "node_type": "gpu_type",
+        "duration": "hours",
+        "runtime": "hours",
+        "walltime": "hours",
+        "submit_line": "command",
+        "day": "weekday",
+        "day_of_week": "weekday",
+        "partition": "queue",
+        "team": "account",
+        "username": "user",
+        "job_name": "name",
+        "state": "outcome",
+        "container": "image",
     }
 )
 
@@ -310,9 +338,8 @@ class _Walk:
             if name.lower() == "labels" or (len(names) == 2 and names[0].lower() == "labels"):
                 raise self.mismatch("a label is read as labels['key']")
             jobs = " (a column of jobs that predicates don't read)" if name.lower() in JOBS.names else ""
-            raise self.mismatch(
-                f"no column '{name}'{jobs}{nearest(name, COLUMNS)}; columns are {', '.join(COLUMNS)}, labels['key']"
-            )
+            near = nearest(_OTHER_NAMES.get(name.lower(), name), COLUMNS)
+            raise self.mismatch(f"no column '{name}'{jobs}{near}; columns are {', '.join(COLUMNS)}, labels['key']")
         return self.read(name.lower()), column.kind
 
     def read(self, name: str) -> str:
@@ -381,8 +408,7 @@ class _Walk:
         if arguments is None or node.get("schema") not in ("", "main", None) or node.get("catalog"):
             raise self.refusal(f"this form of {name}()")
         if name in _LIKES and len(arguments) == 2:
-            left, right = (self.of_kind("text", _LIKES[name], a) for a in arguments)
-            return f"({left} {_LIKES[name]} {right})", "boolean"
+            return self.like(name, *arguments), "boolean"
         if name in _ARITHMETIC:
             numbers = [self.of_kind("number", name, a) for a in arguments]
             if len(numbers) == 1:
@@ -398,12 +424,35 @@ class _Walk:
             raise self.refusal(f"{name}()" if name.isidentifier() else name, nearest(name, [*FUNCTIONS, "coalesce", "label"]))
         return self.call(name, arguments)
 
+    def like(self, operator: str, left: Any, right: Any) -> str:
+        text, word = self.of_kind("text", _LIKES[operator], left), _LIKES[operator]
+        self.of_kind("text", word, right)
+        pattern = self.pattern(word, right)
+        if len(re.findall("%+", pattern)) < 3:
+            return f"({text} {word} {literal(pattern)})"
+        # Of ILIKE, and of `_` between several `%`, DuckDB 1.5 tries every way to place each `%`, which never ends.
+        if "*" in operator:
+            text, word, pattern = f"lower({text})", word.replace("ILIKE", "LIKE"), _lower(pattern)
+        if "_" not in pattern:
+            return f"({text} {word} {literal(pattern)})"
+        found = f"regexp_full_match({text}, {literal(_like_as_regexp(pattern))}, 's')"
+        return f"(NOT {found})" if operator.startswith("!") else found
+
+    def pattern(self, for_what: str, node: Any) -> str:
+        text = _text_constant(node)
+        if text is None:
+            raise self.mismatch(f"the pattern of {for_what} has to be a constant in quotes")
+        if len(text) > LONGEST_PATTERN:
+            raise self.mismatch(f"the pattern of {for_what} has {len(text)} characters; expected at most {LONGEST_PATTERN}")
+        return text
+
     def call(self, name: str, arguments: list[Any]) -> tuple[str, Kind]:
         kinds, needed, kind = FUNCTIONS[name]
         if not needed <= len(arguments) <= len(kinds):
             raise self.mismatch(f"{name}() takes {needed} argument{'s' if needed > 1 else ''}, found {len(arguments)}")
-        if name == "regexp_matches" and any(_text_constant(a) is None for a in arguments[1:]):
-            raise self.mismatch("the pattern of regexp_matches() has to be a constant in quotes")
+        if name == "regexp_matches":
+            for argument in arguments[1:]:
+                self.pattern("regexp_matches()", argument)
         parts = [self.of_kind(k, f"{name}()", a) for k, a in zip(kinds, arguments, strict=False)]
         call = f"{name}({', '.join(parts)})"
         return (f"CAST({call} AS DOUBLE)" if kind == "number" else call), kind
@@ -430,6 +479,17 @@ def _readable(sql: str) -> str:
     sql = re.sub(r"CAST\('([^']*)' AS DOUBLE\)", r"\1", sql)
     sql = re.sub('"label ([0-9a-f]*)"', lambda found: f"labels['{bytes.fromhex(found[1]).decode()}']", sql)
     return _short(sql.replace('"', ""))
+
+
+def _like_as_regexp(pattern: str) -> str:
+    return "".join(
+        {"%": ".*", "_": "."}.get(c) or (c if c.isalnum() else f"\\x{{{ord(c):x}}}") for c in re.sub("%+", "%", pattern)
+    )
+
+
+def _lower(text: str) -> str:
+    """As DuckDB writes it in lower case, not as Python does."""
+    return str(_connection().cursor().execute("SELECT lower(CAST(? AS VARCHAR))", [text]).fetchall()[0][0])
 
 
 def _arguments(node: Any) -> list[Any] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdspend.errors import ConfigError
-from rdspend.predicate import COLUMNS, FUNCTIONS, LONGEST, check, projection
+from rdspend.predicate import COLUMNS, FUNCTIONS, LONGEST, LONGEST_PATTERN, check, projection
 
 WHERE = "rules.toml: rule 3 'abl': when"
 
@@ -60,6 +62,12 @@ def true_of(jobs, expression):
         ("hours IS NULL AND gpus > 0", {"runs"}),
         ("hour = 23", {"full"}),
         ("hour < 6", {"nulls", "runs"}),
+        ("weekday = 4", {"full", "nulls", "runs"}),
+        ("weekday BETWEEN 1 AND 5 AND hour >= 22", {"full"}),
+        ("name LIKE '%bl%-_B%E_al%'", {"full"}),
+        ("name ILIKE '%BL%-7b%e_AL'", {"full"}),
+        ("name NOT ILIKE '%bl%-_B%E_al%'", {"runs"}),
+        ("name ILIKE '%BL%-7B%EVAL%'", {"full"}),
         ("is_array", {"full"}),
         ("NOT is_array", {"nulls", "runs"}),
         ("is_array = true OR false", {"full"}),
@@ -115,6 +123,13 @@ def test_a_predicate_over_a_null_is_not_true_and_neither_is_its_contrary(jobs):
         ("regexp_matches(name, '((((a{100}){100}){100}){100})')", "repetition size"),
         ("regexp_matches(name, 'a', 'what')", "Regex option"),
         ("name ~ 'a'", "write regexp_matches"),
+        ("instance_type = 'p5'", "no column 'instance_type'; did you mean 'gpu_type'?"),
+        ("duration > 3", "no column 'duration'; did you mean 'hours'?"),
+        ("submit_line LIKE 'x'", "did you mean 'command'?"),
+        ("name LIKE account", "the pattern of LIKE has to be a constant in quotes"),
+        ("name ILIKE '%' || user", "the pattern of ILIKE has to be a constant in quotes"),
+        (f"name LIKE '{'a' * (LONGEST_PATTERN + 1)}'", f"at most {LONGEST_PATTERN}"),
+        (f"regexp_matches(name, '{'a' * (LONGEST_PATTERN + 1)}')", f"at most {LONGEST_PATTERN}"),
         ("name SIMILAR TO 'a'", "regexp_full_match"),
         ("labels.comment = 'a'", "a label is read as labels['key']"),
         ("labels[name] = 'a'", "by a constant key"),
@@ -202,11 +217,38 @@ def test_a_predicate_says_what_it_reads_and_where_a_null_would_hide_it():
     assert predicate.unguarded == ("labels['k']", "user")
 
 
-def test_a_catastrophic_pattern_is_linear():
-    predicate = check("regexp_matches(name, '(a+)+$')", WHERE)
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "regexp_matches(name, '(a+)+$')",
+        "regexp_matches(name, '(a|aa)+$')",
+        "regexp_matches(name, '^(([a-z])+.)+[A-Z]([a-z])+$')",
+        "regexp_matches(name, '(.*a){20}z')",
+        "name LIKE '%a_%a_%a_%a_%a_%a_%z%'",
+        "name ILIKE '%a%a%a%a%a%a%a%a%z%'",
+        "NOT name NOT ILIKE '%a_%a_%a_%a_%a_%z%'",
+    ],
+)
+def test_a_pattern_meant_to_hang_takes_time_linear_in_the_text(expression):
+    predicate = check(expression, WHERE)
     connection = duckdb.connect()
-    job = connection.sql("SELECT repeat('a', 100000) || 'b' AS name")
-    assert job.filter(predicate.sql).fetchall() == []
+    connection.execute("CREATE TABLE job AS SELECT repeat('a', 100000) || 'b' AS name FROM range(2)")
+    started = time.process_time()
+    assert connection.table("job").filter(predicate.sql).fetchall() == []
+    assert time.process_time() - started < 5
+
+
+LIKES = st.text(alphabet="ab%_\\.ÄßIİ", max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet="abAB%_\\.äßßIİ\n", max_size=12), LIKES, st.sampled_from(["LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE"]))
+def test_a_pattern_says_the_same_in_either_way_it_is_run(name, pattern, operator):
+    connection = duckdb.connect()
+    quoted = "'" + pattern.replace("'", "''") + "'"
+    job = connection.sql("SELECT CAST(? AS VARCHAR) AS name", params=[name])
+    found = job.project(f"{check(f'name {operator} {quoted}', WHERE).sql}, name {operator} {quoted}").fetchall()[0]
+    assert found[0] == found[1]
 
 
 def test_every_column_and_function_is_in_the_grammar(jobs):

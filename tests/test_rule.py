@@ -135,9 +135,10 @@ def test_no_rules_and_no_jobs_are_no_tags(rules):
 
 
 def test_tags_have_the_types_of_the_table(rules):
-    types = [SQL_TYPES[c.type] for c in TAGS.columns if c.name not in ("tagger", "end_month")]
+    types = {c.name: SQL_TYPES[c.type] for c in TAGS.columns}
     for rule in (rules(TWO), rules("")):
-        assert [str(t) for t in rule.tag(jobs_of({})).types] == types
+        tagged = rule.tag(jobs_of({}))
+        assert [str(t) for t in tagged.types] == [types[name] for name in tagged.columns]
 
 
 def test_the_starter_set_is_used_without_a_path_and_after_the_own_rules_when_asked(rules):
@@ -181,8 +182,24 @@ RULE = "[[rule]]\nname = 'abl'\nwhen = 'true'\nactivity = 'exploration'\n"
         (RULE + "confidence = nan", "confidence: expected a number from 0 to 1, found nan"),
         (RULE + "confidence = true", "confidence: expected a number from 0 to 1, found True"),
         (RULE + "note = 1", "note: expected text"),
+        (RULE + "owner = ''", "rules.toml:5: rule 1 'abl': owner: expected text, found ''"),
+        (RULE + "since = '2026-10-01'", "since: expected a date without quotes such as 2026-10-01, found '2026-10-01'"),
+        (RULE + "until = 2026-10-01T00:00:00Z", "until: expected a date without quotes"),
+        (
+            RULE + "since = 2026-10-02\nuntil = 2026-10-02",
+            "rules.toml:6: rule 1 'abl': until: found 2026-10-02, which is not after",
+        ),
+        (RULE + "shadow = 1", "shadow: expected true or false, found 1"),
+        (RULE + "shadoww = true", "rules.toml:5: rule 1 'abl': unknown key 'shadoww'; did you mean 'shadow'?"),
         (RULE * 2, "rule 2 'abl': rules.toml:1 has that name"),
-        (RULE + RULE.replace("abl", "b").replace("'true'", "'nme = 1'"), "rule 2 'b': when: `nme = 1`: no column 'nme'"),
+        (
+            RULE + RULE.replace("abl", "b").replace("'true'", "'nme = 1'"),
+            "rules.toml:7: rule 2 'b': when: `nme = 1`: no column 'nme'; did you mean 'name'?",
+        ),
+        (RULE.replace("'true'", '"lenght(name) > 3"'), "rules.toml:3: rule 1 'abl': when: `lenght(name) > 3`: lenght() is not"),
+        (RULE.replace("'true'", '"EXISTS (SELECT 1)"'), "rules.toml:3: rule 1 'abl': when: `EXISTS (SELECT 1)`: a sub-select"),
+        ('[[rule]]\nnote = """\nwhen = 3\n"""\nname = "x"\nwhen = 3\nstage = "data"', "rules.toml:6: rule 1 'x': when:"),
+        ("rule = [{name = 'x', when = '1'}]", "rules.toml: rule 1 'x': says nothing"),
         (RULE.replace("'true'", "'1=1; DROP TABLE jobs'"), "rule 1 'abl': when: "),
         (RULE.replace("'true'", '"name IN (SELECT name FROM jobs)"'), "a sub-select is not allowed"),
     ],
@@ -190,7 +207,7 @@ RULE = "[[rule]]\nname = 'abl'\nwhen = 'true'\nactivity = 'exploration'\n"
 def test_a_mistake_in_a_rule_file_is_named_with_file_rule_and_what_is_expected(rules, text, said):
     with pytest.raises(ConfigError) as refused:
         rules(text).tag(jobs_of({}))
-    assert "rules.toml: " in str(refused.value)
+    assert re.search(r"rules\.toml(:\d+)?: ", str(refused.value))
     assert said in str(refused.value)
 
 
@@ -209,6 +226,129 @@ def test_quotes_and_statements_in_names_and_notes_stay_text(rules):
 def test_rules_without_a_line_of_their_own_say_no_line(rules):
     found = tags(rules("rule = [{name = 'a', when = 'true', activity = 'exploration'}]"), jobs_of({}))
     assert found["c1/1/0"][3] == "rule 'a' (rules.toml): true"
+
+
+DATED = """
+[[rule]]
+name = "autumn"
+when = "name LIKE 'train%'"
+activity = "exploration"
+owner = "pretraining team"
+since = 2026-09-01
+until = 2026-10-01
+"""
+
+
+def test_a_rule_holds_for_jobs_submitted_on_its_days_and_names_its_owner(rules):
+    days = (
+        "2026-08-31 23:59:59.999999+00",
+        "2026-09-01 00:00:00+00",
+        "2026-09-30 23:59:59.999999+00",
+        "2026-10-01 00:00:00+00",
+    )
+    jobs = jobs_of(*({"name": "train", "submit_time": day} for day in days))
+    found = tags(rules(DATED), jobs)
+    assert list(found) == ["c1/2/0", "c1/3/0"]
+    assert found["c1/2/0"][3] == (
+        "rule 'autumn' (rules.toml:2): name LIKE 'train%' [jobs submitted from 2026-09-01 before 2026-10-01]"
+        " [owner: pretraining team]"
+    )
+    assert list(tags(rules(DATED.replace("since = 2026-09-01", "")), jobs)) == ["c1/1/0", "c1/2/0", "c1/3/0"]
+    assert list(tags(rules(DATED.replace("until = 2026-10-01", "")), jobs)) == ["c1/2/0", "c1/3/0", "c1/4/0"]
+
+
+def test_the_days_of_a_rule_are_those_of_utc(rules):
+    times = ("2026-09-01 00:30:00+00", "2026-09-01 00:30:00+02")
+    assert list(tags(rules(DATED), jobs_of(*({"name": "train", "submit_time": time} for time in times)))) == ["c1/1/0"]
+
+
+def test_the_version_says_owner_dates_and_shadow(rules):
+    jobs = jobs_of({"name": "other"})
+    live = "[[rule]]\nname = 'all'\nwhen = 'true'\nactivity = 'exploration'\n"
+    plain = DATED + "shadow = false\n"
+    texts = [
+        plain,
+        plain.replace("pretraining team", "data team"),
+        plain.replace("2026-09-01", "2026-09-02"),
+        plain.replace("2026-10-01", "2026-10-02"),
+        plain.replace("false", "true"),
+    ]
+    assert len({tags(rules(text + live), jobs)["c1/1/0"][4] for text in texts}) == len(texts)
+
+
+SHADOW = """
+[[rule]]
+name = "first"
+when = "name = 'eval'"
+activity = "evaluation"
+[[rule]]
+name = "trial"
+when = "name IN ('eval', 'train', 'odd')"
+activity = "data_generation"
+shadow = true
+[[rule]]
+name = "last"
+when = "name = 'train'"
+activity = "exploration"
+"""
+
+
+def test_a_shadow_rule_never_answers_and_check_says_what_it_would_do(rules):
+    jobs = jobs_of({"name": "eval"}, {"name": "train"}, {"name": "odd"}, {"name": "odd"}, {"name": "else"})
+    rule = rules(SHADOW)
+    assert {key: row[0] for key, row in tags(rule, jobs).items()} == {"c1/1/0": "evaluation", "c1/2/0": "exploration"}
+    assert sorted(rule.shadows(jobs).fetchall()) == [
+        ("'trial' (rules.toml:6)", f"c1/{number}/0", "data_generation", None) for number in (2, 3, 4)
+    ]
+    found = {f.rule: f for f in rule.check(jobs)}
+    trial = found["'trial' (rules.toml:6)"]
+    assert (trial.kind, trial.matched, trial.won, trial.gpu_hours, trial.good) == ("shadow", 4, 0, Decimal(0), True)
+    assert trial.detail == (
+        "shadow: true of 4 jobs; would answer data_generation for 3 (48.000 GPU-hours), of which no rule answers for 2;"
+        " it would take from 'last' (rules.toml:11) 1"
+    )
+    assert found["no rule"].won == 3
+    assert trial.overlaps == found["'first' (rules.toml:2)"].overlaps == ()
+
+
+def test_without_shadow_rules_nothing_would_change(rules):
+    assert rules(TWO).shadows(jobs_of({"name": "ablation"})).fetchall() == []
+    assert rules("").shadows(jobs_of({})).fetchall() == []
+
+
+def test_check_counts_the_jobs_of_every_pair_of_rules_and_says_which_wins(rules):
+    text = "".join(
+        f'[[rule]]\nname = "{name}"\nwhen = "{when}"\nactivity = "{activity}"\n'
+        for name, when, activity in (
+            ("a", "name LIKE 'x%'", "evaluation"),
+            ("b", "name LIKE '%y'", "exploration"),
+            ("c", "gpus = 1", "evaluation"),
+        )
+    )
+    jobs = jobs_of({"name": "xy"}, {"name": "xy", "gpu_parts": GPU_PARTS}, {"name": "y", "gpu_parts": GPU_PARTS}, {"name": "x"})
+    a, b, c = (f.overlaps for f in rules(text).check(jobs)[:3])
+    assert [(o.winner[:3], o.other[:3], o.jobs, o.gpu_hours, o.agree, o.said) for o in (*a, *b, *c)] == [
+        ("'a'", "'b'", 2, Decimal(18), False, "evaluation, not exploration"),
+        ("'a'", "'c'", 1, Decimal(2), True, "both say evaluation"),
+        ("'b'", "'c'", 2, Decimal(4), False, "exploration, not evaluation"),
+    ]
+
+
+def test_more_rules_than_bits_of_a_number_are_told_apart(rules):
+    text = "".join(f"[[rule]]\nname = 'r{i}'\nwhen = \"name IN ('n{i}', 'all')\"\nstage = 'data'\n" for i in range(130))
+    found = rules(text).check(jobs_of({"name": "n61"}, {"name": "n62"}, {"name": "n124"}, {"name": "all"}))
+    assert [i for i, f in enumerate(found[:-1]) if f.matched == 2] == [61, 62, 124]
+    assert len(found[0].overlaps) == 129
+    assert sum(f.won for f in found) == 4
+
+
+def test_an_expired_rule_is_named_when_jobs_go_on_coming_that_it_was_made_for(rules):
+    jobs = jobs_of({"name": "train-a", "submit_time": "2026-09-10 00:00:00+00"}, {"name": "train-b"}, {"name": "train-c"})
+    late = rules(DATED).check(jobs)[0]
+    assert (late.kind, late.matched, late.won, late.good) == ("expired", 1, 1, False)
+    assert late.detail.endswith("it ended 2026-10-01, and no rule answers for 2 jobs submitted since then that it was made for")
+    renewed = "[[rule]]\nname = 'winter'\nwhen = \"name LIKE 'train%'\"\nactivity = 'exploration'\nsince = 2026-10-01\n"
+    assert [f.kind for f in rules(DATED + renewed).check(jobs)] == ["ok", "ok", "uncovered"]
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
@@ -252,7 +392,7 @@ def test_check_names_rules_that_match_nothing_are_shadowed_or_read_a_null_column
     found = {f.rule: f for f in rules(CHECKED).check(jobs)}
     assert [(f.kind, f.matched, f.won, f.gpu_hours) for f in found.values()] == [
         ("ok", 2, 2, Decimal(32)),
-        ("shadowed", 2, 0, Decimal(0)),
+        ("preceded", 2, 0, Decimal(0)),
         ("ok", 2, 1, Decimal(2)),
         ("matches_nothing", 0, 0, Decimal(0)),
         ("null_column", 0, 0, Decimal(0)),
