@@ -2,90 +2,34 @@
 
 Every exporter of metrics publishes these families. There is no row of totals: the sum of `cost` over all categories is the
 report's total. Labels are bounded: no jobs, users or e-mail addresses, at most LONGEST_LABEL characters, and at most so many
-series of a family as the exporter allows.
+series of a family as the exporter allows: money and time are folded before that, so that sums stay; of other families what
+comes late is left out. Both are counted, as figures.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from hashlib import sha256
 
+from exporters.figures_of_now import describe_now
+from exporters.figures_of_releases import describe_paretos, describe_releases
+from exporters.metric_families import REFRESHED, Families, Family, Spelling, Sums, add, fold, money, team
 from rdspend.errors import ConfigError, ConservationError
-from rdspend.schema import ACTIVITIES, BASES, BUCKETS, STATES, Breakdown, Cell, Health, InvoiceClosing
+from rdspend.schema import (
+    ACTIVITIES,
+    BASES,
+    BUCKETS,
+    MOST_TEAMS,
+    OTHER_TEAMS,
+    STATES,
+    Breakdown,
+    Cell,
+    Health,
+    InvoiceClosing,
+)
 
-OTHER = "other"
 CELLS_LEFT_AT_LEAST = len((*ACTIVITIES, *BUCKETS)) * (len(BASES) + 1)
 """A category with a basis (billed, estimated or mixed) is never folded away."""
-
-LONGEST_LABEL = 200
-"""Characters of a label's value; a longer one is cut and ends in a digest of all of it, so that two never become one."""
-
-E_MAIL = re.compile(r"[^@\s]@[^@\s]")
-REFRESHED = "Refreshed by each run of rdspend, not by a scrape."
-
-Spelling = Callable[[str, str], str]
-"""The name of a family for its dotted name (`source.duration`) and its unit."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """Figures under one name and unit.
-
-    name     as the exporter spells it
-    unit     as UCUM has it: `s`; `1` for a part of something; `{USD}` for money; `{row}` for a number of rows; nothing where
-             a figure has none
-    counter  it never falls: a number of events since the ledger or the process began
-    samples  values by the values of `labels`
-    """
-
-    name: str
-    unit: str
-    words: str
-    labels: tuple[str, ...]
-    counter: bool
-    samples: dict[tuple[str, ...], Decimal | float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Families:
-    """Families by name and unit, in the order of their first sample; of one label set the first value stays."""
-
-    spell: Spelling
-    by_name: dict[tuple[str, str], Family] = field(default_factory=dict)
-
-    def add(self, name: str, unit: str, words: str, labels: Mapping[str, str], value: Decimal | float) -> None:
-        """A figure that may fall: a bill can be restated downwards."""
-        self._put(Family(self.spell(name, unit), unit, words, tuple(labels), False), labels, value)
-
-    def count(self, name: str, unit: str, words: str, labels: Mapping[str, str], value: Decimal | float) -> None:
-        """A figure that never falls."""
-        self._put(Family(self.spell(name, unit), unit, words, tuple(labels), True), labels, value)
-
-    def _put(self, family: Family, labels: Mapping[str, str], value: Decimal | float) -> None:
-        there = self.by_name.setdefault((family.name, family.unit), family)
-        there.samples.setdefault(tuple(map(bounded, labels.values())), value)
-
-
-def money(currency: str) -> str:
-    """The unit of money: UCUM has no currencies, so they are annotations."""
-    return f"{{{currency.upper()}}}"
-
-
-def currency_of(unit: str) -> str | None:
-    """The currency of a unit of money."""
-    found = re.fullmatch(r"\{([^a-z}]+)\}", unit)
-    return found[1] if found else None
-
-
-def bounded(value: str) -> str:
-    """A label's value that is not too long."""
-    if len(value) <= LONGEST_LABEL:
-        return value
-    end = f"...{sha256(value.encode()).hexdigest()[:16]}"
-    return value[: LONGEST_LABEL - len(end)] + end
 
 
 def describe(
@@ -97,12 +41,12 @@ def describe(
     Raises ConservationError for a breakdown that does not close, ConfigError when `max_series` is too small to keep the
     categories of that many breakdowns apart.
     """
-    families = Families(spell)
+    families = Families(spell, max_series)
     for b in breakdowns:
         refuse_unclosed(b)
     _describe_breakdowns(families, breakdowns, max_series, where)
     if health is not None:
-        _describe_health(families, health)
+        describe_now(families, health)
     return tuple(families.by_name.values())
 
 
@@ -130,10 +74,15 @@ def _describe_breakdowns(page: Families, breakdowns: Sequence[Breakdown], max_se
         )
     for b in reversed(parts.values()):
         _describe_cells(page, b, most)
+        _describe_outcomes(page, b)
     for b in breakdowns:
         _describe_shares(page, b)
+        _describe_policy(page, b)
         _describe_evidence(page, b)
+        _describe_findings(page, b)
         _describe_state(page, b)
+        describe_releases(page, b)
+        describe_paretos(page, b)
         _describe_invoices(page, b)
         _describe_estimates(page, b)
 
@@ -167,33 +116,36 @@ def _describe_cells(page: Families, b: Breakdown, most: int) -> None:
             {"family": family, **period, "currency": b.currency},
             folded,
         )
+    page.add(
+        "folded_teams",
+        "{team}",
+        f"Teams that the breakdown adds up as {OTHER_TEAMS}: it names {MOST_TEAMS} at most. {REFRESHED}",
+        {**period, "currency": b.currency},
+        b.folded_teams,
+    )
 
 
-def _folded(cells: Iterable[Cell], most: int) -> tuple[dict[tuple[str, ...], tuple[Decimal, Decimal]], int]:
+def _folded(cells: Iterable[Cell], most: int) -> tuple[Sums, int]:
     """Cost and GPU-seconds by (category, stage, team, cluster, basis), at most `most`, and how many were folded."""
-    sums: dict[tuple[str, ...], tuple[Decimal, Decimal]] = {}
+    sums: Sums = {}
     for cell in cells:
-        _add(sums, (cell.category, cell.stage, _team(cell.team), cell.cluster, cell.basis), cell.cost, cell.gpu_seconds)
-    if len(sums) <= most:
-        return sums, 0
-    ranked = sorted(sums.items(), key=lambda item: (-abs(item[1][0]), -item[1][1], item[0]))
-    keep = most - len({(labels[0], labels[4]) for labels in sums})
-    kept = dict(ranked[:keep])
-    for (category, _, _, _, basis), (cost, gpu_seconds) in ranked[keep:]:
-        _add(kept, (category, OTHER, OTHER, OTHER, basis), cost, gpu_seconds)
-    return kept, len(ranked) - keep
+        add(sums, (cell.category, cell.stage, team(cell.team), cell.cluster, cell.basis), cell.cost, cell.gpu_seconds)
+    return fold(sums, most)
 
 
-def _add(
-    sums: dict[tuple[str, ...], tuple[Decimal, Decimal]], labels: tuple[str, ...], cost: Decimal, gpu_seconds: Decimal
-) -> None:
-    before = sums.get(labels, (Decimal(0), Decimal(0)))
-    sums[labels] = (before[0] + cost, before[1] + gpu_seconds)
-
-
-def _team(team: str) -> str:
-    """The team; a stable stand-in where its name is somebody's e-mail address."""
-    return f"redacted-{sha256(team.encode()).hexdigest()[:8]}" if E_MAIL.search(team) else team
+def _describe_outcomes(page: Families, b: Breakdown) -> None:
+    sums: dict[tuple[str, str], Decimal] = {}
+    for crossing in b.crossings:
+        key = (crossing.category, crossing.outcome)
+        sums[key] = sums.get(key, Decimal(0)) + crossing.cost
+    for (category, outcome), cost in sums.items():
+        page.add(
+            "outcome.cost",
+            money(b.currency),
+            f"Effective cost of jobs by how they ended, in {b.currency}; without idle and shared money. {REFRESHED}",
+            {"billing_period": b.period, "category": category, "outcome": outcome},
+            cost,
+        )
 
 
 def _describe_shares(page: Families, b: Breakdown) -> None:
@@ -201,22 +153,26 @@ def _describe_shares(page: Families, b: Breakdown) -> None:
     of = f"of what the policy counts as 100 percent (the denominator). {REFRESHED}"
     lowest = f"Lowest possible part, if all unclassified went the other way, {of}"
     highest = f"Highest possible part, if all unclassified went that way, {of}"
+    likely = f"end of the 90 percent interval, from what taggers are unsure of, of the part {of}"
     for line in (*b.lines, *b.buckets):
         labels = {"category": line.name, **period}
         for name, words, share in (
             ("share", f"Part {of}", line.share),
             ("share_low", lowest, line.share_low),
             ("share_high", highest, line.share_high),
+            ("share_likely_low", f"Lower {likely}", line.likely_low),
+            ("share_likely_high", f"Upper {likely}", line.likely_high),
         ):
             if share is not None:
                 page.add(name, "1", words, labels, share)
-    page.add(
-        "denominator",
-        money(b.currency),
-        f"What the policy counts as 100 percent. {REFRESHED}",
-        period,
-        b.denominator,
-    )
+    if b.policy.unit == "money":
+        page.add(
+            "denominator",
+            money(b.currency),
+            f"What the policy counts as 100 percent. {REFRESHED}",
+            period,
+            b.denominator,
+        )
     page.add(
         "period.revision",
         "",
@@ -224,6 +180,12 @@ def _describe_shares(page: Families, b: Breakdown) -> None:
         period,
         b.revision,
     )
+
+
+def _describe_policy(page: Families, b: Breakdown) -> None:
+    words = "What the policy counts as 100 percent, in words, and what its shares are of: money or gpu_hours."
+    labels = {"billing_period": b.period, "policy": b.policy.name, "currency": b.currency}
+    page.add("policy_info", "", words, {**labels, "unit": b.policy.unit, "denominator": b.policy.denominator_words}, 1)
 
 
 def _describe_evidence(page: Families, b: Breakdown) -> None:
@@ -254,6 +216,15 @@ def _describe_evidence(page: Families, b: Breakdown) -> None:
             closing.charges - closing.attributed,
         )
     page.add("synthetic_data", "", "1 when the figures are made up: no real organisation.", period, b.synthetic)
+
+
+def _describe_findings(page: Families, b: Breakdown) -> None:
+    rows: dict[str, int] = {}
+    for kind, _, _, count in b.findings:
+        rows[kind] = rows.get(kind, 0) + count
+    for kind, count in rows.items():
+        words = f"Rows of the records that the report has a finding about. {REFRESHED}"
+        page.add("findings", "{row}", words, {"kind": kind, "billing_period": b.period, "currency": b.currency}, count)
 
 
 def _describe_state(page: Families, b: Breakdown) -> None:
@@ -316,33 +287,3 @@ def _describe_estimates(page: Families, b: Breakdown) -> None:
                 {"billing_period": b.period, "currency": b.currency},
                 value,
             )
-
-
-def _describe_health(page: Families, health: Health) -> None:
-    page.add("build_info", "", "Version of rdspend.", {"version": health.version}, 1)
-    if health.last_run is not None:
-        page.add("last_run.ok", "", "1 when the last run saw every source and published.", {}, health.last_run_ok)
-        page.add("last_run.timestamp", "s", "When the last run ended.", {}, health.last_run)
-    if health.last_success is not None:
-        words = "When the last run ended that was ok; the figures are that old."
-        page.add("last_success.timestamp", "s", words, {}, health.last_success)
-    for source in health.sources:
-        labels = {"source": source.source}
-        page.add("source.up", "", "1 when the source answered the last time it was asked.", labels, source.up)
-        page.add("source.duration", "s", "How long the source took the last time.", labels, source.seconds)
-        page.add("source.rows", "{row}", "Rows the source delivered the last time.", labels, source.rows)
-        if source.last_success is not None:
-            words = "When the source answered last."
-            page.add("source.last_success.timestamp", "s", words, labels, source.last_success)
-        if source.requests:
-            words = "Requests of the source that the provider charges for, since the ledger began."
-            page.count("source.requests", "{request}", words, labels, source.requests)
-        if source.own_cost:
-            words = "What asking the source cost, since the ledger began."
-            page.count("source.own_cost", money("USD"), words, labels, source.own_cost)
-    for stage in health.stages:
-        words = "How long a stage of the last run took."
-        page.add("stage.duration", "s", words, {"run_stage": stage.stage}, stage.seconds)
-    for push in health.pushes:
-        words = "Times that an exporter was not answered, since this process began."
-        page.count("export.failures", "{failure}", words, {"exporter": push.exporter}, push.failures)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from exporters.figures import Family, Spelling, describe
+from exporters.figures import describe
+from exporters.metric_families import Family, Spelling
 from rdspend.errors import ConfigError
 from rdspend.schema import Breakdown
 

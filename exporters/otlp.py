@@ -47,7 +47,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from exporters.figures import CELLS_LEFT_AT_LEAST, Family, currency_of, describe
+from exporters.figures import CELLS_LEFT_AT_LEAST, describe
+from exporters.metric_families import Family, currency_of
 from exporters.otlp_sending import Sending, Settings, disabled, keeping_logs, keeping_spans, preferred_temporality
 from rdspend.errors import SourceUnavailable
 from rdspend.schema import Breakdown, Health

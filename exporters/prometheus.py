@@ -11,7 +11,9 @@ come from `rdspend backfill`.
 
 Each family has at most `max_series` series. Where a breakdown has more cells, the smallest are folded into
 `training_stage="other", team="other", cluster_name="other"` of their category; the sum stays the same, and
-`rdspend_folded_series` says how many cells were folded.
+`rdspend_folded_series` says how many cells were folded. Before that, a breakdown names 2,000 teams and adds up the rest.
+
+The daemon's page is Prometheus' text format, or OpenMetrics 1.0 for a scraper whose Accept header prefers it; no exemplars.
 
     [exporters.prometheus]
     listen = "127.0.0.1:9847"
@@ -27,17 +29,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.openmetrics import exposition as open_metrics
 
-from exporters.figures import CELLS_LEFT_AT_LEAST, Family, currency_of, describe
+from exporters.figures import CELLS_LEFT_AT_LEAST, describe
 from exporters.history import Past, past_families
+from exporters.metric_families import Family, currency_of
 from exporters.whole_file import check_places, fill_places, write_whole
 from rdspend.errors import ConfigError
 from rdspend.schema import Breakdown, Health, Location
 
 SYNTHETIC = b"# SYNTHETIC: made-up data. No real organisation spent this money.\n"
 SPELLED_OTHERWISE = {"gpu.time": "rdspend_gpu"}
-SUFFIXES = {"s": "_seconds", "1": "_ratio"}
+SUFFIXES = {"s": "_seconds", "1": "_ratio", "By": "_bytes"}
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,19 @@ class Prometheus:
         `max_series` is too small to keep the categories of that many breakdowns apart.
         """
         shown = tuple(breakdowns)
-        page = _Page(describe(shown, health, self.max_series, "exporters.prometheus", spelled))
+        return _text(shown, self._registry(shown, health))
+
+    def forms(self, breakdowns: Iterable[Breakdown], health: Health) -> Mapping[str, bytes]:
+        """The page as OpenMetrics, which has no room for a comment on made-up data, and as text."""
+        shown = tuple(breakdowns)
+        registry = self._registry(shown, health)
+        pages: bytes = open_metrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return {OPEN_METRICS: pages, TEXT: _text(shown, registry)}
+
+    def _registry(self, shown: Sequence[Breakdown], health: Health | None) -> CollectorRegistry:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(page)
-        mark = SYNTHETIC if any(b.synthetic for b in shown) else b""
-        return mark + generate_latest(registry)
+        registry.register(_Page(describe(shown, health, self.max_series, "exporters.prometheus", spelled)))
+        return registry
 
     def past(self, breakdowns: Sequence[Breakdown], months_shown: int, target: Mapping[str, str]) -> Past:
         """One past month, with a sample of each of its series on each of its days.
@@ -94,20 +109,37 @@ class _Page:
     def __init__(self, families: Iterable[Family]) -> None:
         self.families = families
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         for each in self.families:
+            if each.name.endswith("_info"):
+                info = InfoMetricFamily(each.name.removesuffix("_info"), each.words, labels=each.labels)
+                for values in each.samples:
+                    info.add_metric(values, {})
+                yield info
+                continue
             kind = CounterMetricFamily if each.counter else GaugeMetricFamily
-            family = kind(each.name, each.words, labels=each.labels)
+            family = kind(each.name, each.words, labels=each.labels, unit=suffix_of(each.unit).removeprefix("_"))
             for values, value in each.samples.items():
                 family.add_metric(values, float(value))
             yield family
 
 
+def _text(shown: Iterable[Breakdown], registry: CollectorRegistry) -> bytes:
+    mark = SYNTHETIC if any(b.synthetic for b in shown) else b""
+    return mark + generate_latest(registry)
+
+
 def spelled(name: str, unit: str) -> str:
     """The name of a family as Prometheus wants it, less the `_total` of a counter."""
+    return SPELLED_OTHERWISE.get(name, "rdspend_" + name.replace(".", "_")) + suffix_of(unit)
+
+
+def suffix_of(unit: str) -> str:
+    """What a unit puts at the end of a name: `_usd`, `_usd_per_hour`, `_seconds`."""
     currency = currency_of(unit)
-    suffix = "_" + re.sub(r"[^a-z0-9]", "_", currency.lower()) if currency else SUFFIXES.get(unit, "")
-    return SPELLED_OTHERWISE.get(name, "rdspend_" + name.replace(".", "_")) + suffix
+    if currency is None:
+        return SUFFIXES.get(unit, "")
+    return "_" + re.sub(r"[^a-z0-9]", "_", currency.lower()) + ("_per_hour" if unit.endswith("/h") else "")
 
 
 def _refuse_other_currency(path: Path, breakdown: Breakdown) -> None:

@@ -10,8 +10,8 @@ Exporters that push are handed the same after every run; one that is not taken i
 raises, the daemon goes on and shows the last good figures, with `last_run_ok` false. It should look at `stop.stopping`
 between its steps and register what ends a long call: `with stop.interrupting(connection.interrupt): ...`.
 
-Every exporter with a `listen` address gets a server: /metrics, /-/healthy (the process lives), /-/ready (a run has been
-good), / (for people). Scrapes touch no source and no ledger.
+Every exporter with a `listen` address gets a server: /metrics (in each form that it has, by the Accept header), /-/healthy (the
+process lives), /-/ready (a run has been good), / (for people). Scrapes touch no source and no ledger.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from rdspend.burn import in_words
 from rdspend.errors import ConfigError
 from rdspend.pages import HEALTHY, HTML, NOT_READY, READY, TEXT, Answer, Server
 from rdspend.pushing import Pushes
-from rdspend.schema import Breakdown, Health, Served
+from rdspend.schema import Breakdown, Health, Negotiated, Served
 
 GRACE_SECONDS = 5.0
 
@@ -199,11 +200,26 @@ class Daemon:
         landing = Answer(200, HTML, landing_page(self._breakdowns, self._health, failure).encode())
         answers = {}
         for name, exporter in self._pages.items():
-            body = exporter.render(self._breakdowns, self._health)
-            metrics = Answer(200, TEXT, body, gzip.compress(body, compresslevel=6, mtime=0))
-            answers[name] = {"/": landing, "/metrics": metrics, "/-/healthy": HEALTHY, "/-/ready": ready}
+            answers[name] = {
+                "/": landing,
+                "/metrics": _metrics(exporter, self._breakdowns, self._health),
+                "/-/healthy": HEALTHY,
+                "/-/ready": ready,
+            }
         for name, server in self._servers.items():
             server.answers = answers[name]
+
+
+def _metrics(exporter: Served, breakdowns: Sequence[Breakdown], health: Health) -> Answer:
+    """The page of an exporter in each of its forms, packed once."""
+    if not isinstance(exporter, Negotiated):
+        return _packed(TEXT, exporter.render(breakdowns, health))
+    *others, last = (_packed(kind, body) for kind, body in exporter.forms(breakdowns, health).items())
+    return replace(last, others=tuple(others))
+
+
+def _packed(content_type: str, body: bytes) -> Answer:
+    return Answer(200, content_type, body, gzip.compress(body, compresslevel=6, mtime=0))
 
 
 def landing_page(breakdowns: Sequence[Breakdown], health: Health, failure: str) -> str:
@@ -219,6 +235,7 @@ def landing_page(breakdowns: Sequence[Breakdown], health: Health, failure: str) 
         f"{'every source showed all of it' if b.complete else '<b>incomplete</b>'}"
         for b in breakdowns
     )
+    burning = "".join(f"<li>{e(words)}" for words in in_words(health.burn))
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -231,6 +248,7 @@ def landing_page(breakdowns: Sequence[Breakdown], health: Health, failure: str) 
 {f"<p><b>{e(failure)}</b>" if failure else ""}
 <h2>Shown</h2>
 <ul>{shown}</ul>
+{f"<h2>An hour of what runs now</h2><ul>{burning}</ul>" if burning else ""}
 <h2>Sources</h2>
 <table><tr><th>Source<th>State<th>Last success<th>Seconds<th>Rows{sources}</table>
 </html>

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -176,6 +177,15 @@ class Ledger:
             Run(run, stages, period, outcome, tuple(filter(None, pending.split(","))), json.loads(versions), *rest)
             for run, stages, period, outcome, pending, versions, *rest in rows
         ]
+
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """Each table with its files and bytes on the disk: every version that is kept, and its log."""
+        found = []
+        for name in TABLES:
+            sizes = [size for path in (self.root / name).rglob("*") if (size := _size(path)) is not None]
+            if sizes:
+                found.append((name, len(sizes), sum(sizes)))
+        return found
 
     def snapshot(self, as_of: str | None = None, months: Sequence[str] = ()) -> Snapshot:
         """The newest run's tables, or those of `as_of`: a run (`12`, `run-12`).
@@ -550,6 +560,15 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None of a folder, and of what a writer took away meanwhile."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _remove_tree(folder: Path) -> None:

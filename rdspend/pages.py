@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socketserver
 import sys
 import threading
@@ -20,12 +21,13 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """One page, ready to be sent."""
+    """One page, ready to be sent. Where it has `others`, the form that the client accepts best is sent."""
 
     status: int
     content_type: str
     body: bytes
     packed: bytes | None = None
+    others: tuple[Answer, ...] = ()
 
 
 NOT_FOUND = Answer(404, TEXT, b"404: see / for the pages there are\n")
@@ -85,15 +87,17 @@ class _Request(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        answer = self.server.answers.get(self.path.partition("?")[0], NOT_FOUND)
+        page = self.server.answers.get(self.path.partition("?")[0], NOT_FOUND)
+        answer = chosen(page, self.headers.get("Accept", ""))
         body = answer.body
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
-        if answer.packed is not None:
-            self.send_header("Vary", "Accept-Encoding")
-            if accepts_gzip(self.headers.get("Accept-Encoding", "")):
-                body = answer.packed
-                self.send_header("Content-Encoding", "gzip")
+        varies = ["Accept"] * bool(page.others) + ["Accept-Encoding"] * (answer.packed is not None)
+        if varies:
+            self.send_header("Vary", ", ".join(varies))
+        if answer.packed is not None and accepts_gzip(self.headers.get("Accept-Encoding", "")):
+            body = answer.packed
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
@@ -112,8 +116,43 @@ class _Request(BaseHTTPRequestHandler):
 
 def accepts_gzip(header: str) -> bool:
     """Whether an Accept-Encoding header takes gzip: named, or by `*`, and not with a weight of 0."""
-    weights = {}
+    weights = {coding: weight for coding, _, weight in accepted(header)}
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def chosen(page: Answer, header: str) -> Answer:
+    """The form of a page that an Accept header weighs most; of those that weigh the same the first of `others`.
+
+    Others count when they are named, the page also by a wildcard. Who accepts none of them, or says nothing, gets the page.
+    """
+    said = accepted(header)
+    best, most = page, _weight(page, said) or max((weight for what, _, weight in said if what in WILDCARDS), default=0.0)
+    for other in reversed(page.others):
+        weight = _weight(other, said)
+        if weight and weight >= most:
+            best, most = other, weight
+    return best
+
+
+WILDCARDS = ("text/*", "*/*")
+
+
+def _weight(form: Answer, said: list[tuple[str, dict[str, str], float]]) -> float:
+    """What a header gives a form by its name, and its version where the header has one."""
+    kind, *parameters = (part.strip() for part in form.content_type.split(";"))
+    versions = [part.removeprefix("version=") for part in parameters if part.startswith("version=")] or [""]
+    return max(
+        (weight for what, of, weight in said if what == kind and of.get("version", versions[0]) in versions), default=0.0
+    )
+
+
+def accepted(header: str) -> list[tuple[str, dict[str, str], float]]:
+    """What a header of the Accept family takes: name, parameters, and weight from 0 to 1; one that can't be read weighs 0."""
+    found = []
     for part in header.lower().split(","):
-        coding, _, weight = part.partition(";")
-        weights[coding.strip()] = weight.replace(" ", "").removeprefix("q=").strip("0.") != "" or not weight
-    return weights.get("gzip", weights.get("*", False))
+        name, *rest = (each.strip() for each in part.split(";"))
+        said = {key.strip(): value.strip().strip('"') for key, _, value in (each.partition("=") for each in rest)}
+        weight = said.pop("q", "1")
+        if name:
+            found.append((name, said, float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0.0))
+    return found

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from breakdowns import build, many
+from breakdowns import build, full_health, many
 
-from exporters.prometheus import Prometheus
-from rdspend.daemon import Daemon, Stop
+from exporters.prometheus import OPEN_METRICS, Prometheus
+from rdspend.daemon import Daemon, Stop, landing_page
 from rdspend.errors import ConfigError, SourceUnavailable
-from rdspend.pages import CONNECTIONS, TEXT, accepts_gzip
+from rdspend.pages import CONNECTIONS, HEALTHY, TEXT, Answer, accepts_gzip, chosen
 from rdspend.schema import Breakdown, Health, SourceHealth
 
 FOCUS = SourceHealth("focus", True, 1790000000.0, 1790000000.0, 2.5, 1000)
@@ -125,7 +125,57 @@ def test_gzip_is_sent_to_those_who_take_it_and_unpacks_to_the_same_bytes() -> No
     assert gzip.decompress(packed) == plain == unpacked
     assert len(packed) < len(plain) / 3
     assert "content-encoding" not in refused
-    assert headers["vary"] == refused["vary"] == "Accept-Encoding"
+    assert headers["vary"] == refused["vary"] == "Accept, Accept-Encoding"
+
+
+OF_PROMETHEUS = (  # 2.42 and 3.5
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        *((header, OPEN_METRICS) for header in OF_PROMETHEUS),
+        ("application/openmetrics-text", OPEN_METRICS),
+        ('APPLICATION/OpenMetrics-Text; version="1.0.0" ; q=0.9', OPEN_METRICS),
+        ("application/openmetrics-text;version=1.0.0, */*", OPEN_METRICS),
+        ("application/openmetrics-text;version=0.0.1, text/plain;q=0.5", TEXT),
+        ("application/openmetrics-text;version=2.0.0", TEXT),
+        ("application/openmetrics-text;q=0", TEXT),
+        ("application/openmetrics-text;q=x", TEXT),
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.5", TEXT),
+        ("application/openmetrics-text;q=0.2, */*;q=0.5", TEXT),
+        ("*/*", TEXT),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", TEXT),
+        ("application/json", TEXT),
+        ("", TEXT),
+        (";;,=,q", TEXT),
+    ],
+)
+def test_the_accept_header_chooses_the_form_of_the_page(accept: str, kind: str) -> None:
+    page = Answer(200, TEXT, b"text", others=(Answer(200, OPEN_METRICS, b"open"),))
+    assert chosen(page, accept).content_type == kind
+
+
+def test_a_page_with_one_form_is_sent_whatever_is_accepted() -> None:
+    assert chosen(HEALTHY, "application/openmetrics-text") == HEALTHY
+
+
+@pytest.mark.parametrize("packed", ["gzip", "identity"])
+def test_openmetrics_is_sent_to_those_who_prefer_it_and_text_to_others(packed: str) -> None:
+    with daemon(static) as (made, _):
+        until(lambda: ready(made))
+        _, of_text, text = ask(made, "/metrics", Accept_Encoding=packed)
+        _, headers, body = ask(made, "/metrics", Accept=OF_PROMETHEUS[0], Accept_Encoding=packed)
+    assert (of_text["content-type"], headers["content-type"]) == (TEXT, OPEN_METRICS)
+    unpacked = gzip.decompress(body) if packed == "gzip" else body
+    assert unpacked.endswith(b"\n# EOF\n")
+    assert text != body
+    assert headers["vary"] == "Accept, Accept-Encoding"
+    assert int(headers["content-length"]) == len(body)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +230,13 @@ def test_any_other_path_is_not_found(path: str) -> None:
 def test_other_methods_are_refused() -> None:
     with daemon(static) as (made, _):
         assert ask(made, "/metrics", method="POST")[0] == 501
+
+
+def test_the_landing_page_says_what_an_hour_costs_now() -> None:
+    page = landing_page([], full_health(), "")
+    assert "<li>1,650.00 USD an hour, of it idle 37.50; 516.50 GPUs held, 3.50 idle, 65 nodes up" in page
+    assert "<li>no price; 8.00 GPUs held, unknown idle, 2 nodes up" in page
+    assert "An hour of what runs now" not in landing_page([], GOOD, "")
 
 
 def test_the_landing_page_escapes_what_sources_and_failures_say() -> None:
@@ -412,7 +469,7 @@ def test_one_interrupt_that_fails_does_not_keep_the_others_waiting() -> None:
 PROGRAM = """
 import os, sys, time
 import duckdb
-from exporters.prometheus import Prometheus
+from exporters.prometheus import OPEN_METRICS, Prometheus
 from rdspend.daemon import Daemon
 from rdspend.schema import Health
 
@@ -471,9 +528,9 @@ def test_a_signal_ends_the_daemon_in_the_middle_of_its_work(
 
 def test_a_page_of_ten_thousand_series_is_rendered_once_for_all_scrapes() -> None:
     class Counting(Prometheus):
-        def render(self, breakdowns: Any, health: Any) -> bytes:
+        def forms(self, breakdowns: Any, health: Any) -> Any:
             renders.append(1)
-            return super().render(breakdowns, health)
+            return super().forms(breakdowns, health)
 
     renders: list[int] = []
     made = Daemon(lambda _: ([build(many(4500))], GOOD), {"prometheus": Counting("127.0.0.1:0")}, 3600, "1", lambda _: None)

@@ -19,7 +19,7 @@ from typing import Any
 import certifi
 import grpc
 import pytest
-from breakdowns import LAB, against_others, build, cell, many
+from breakdowns import LAB, against_others, build, cell, full_health, many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
@@ -37,7 +37,7 @@ from otlp_receivers import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporters.figures import LONGEST_LABEL, currency_of
+from exporters.metric_families import LONGEST_LABEL, currency_of
 from exporters.otlp import Otlp
 from exporters.prometheus import Prometheus
 from exporters.prometheus import spelled as spelled_in_prometheus
@@ -45,7 +45,7 @@ from rdspend.config import load
 from rdspend.daemon import Daemon
 from rdspend.errors import ConfigError, ConservationError, SourceUnavailable
 from rdspend.pushing import Pushes
-from rdspend.schema import Breakdown, Health, Pushed, PushHealth, SourceHealth, StageHealth
+from rdspend.schema import Breakdown, Health, Pushed, SourceHealth, StageHealth
 
 PAID = SourceHealth("cost_explorer", True, 1.0, 1.0, 1.0, 1, requests=12, own_cost=Decimal("0.12"))
 HEALTH = Health("1.2.3", (PAID,), (StageHealth("collect", 62.5),), True, 1790000001, 1790000001)
@@ -111,9 +111,9 @@ def test_it_says_what_the_prometheus_page_says(receiver: Receiver, protocol: str
 
 
 def test_names_have_no_units_and_units_are_ucum(receiver: Receiver, protocol: str) -> None:
-    otlp(receiver, protocol).push((against_others(),), HEALTH)
+    otlp(receiver, protocol).push((against_others(),), full_health())
     units = {metric.name: metric.unit for metric in receiver.metrics()}
-    assert units["rdspend.cost"] == "{USD}"
+    assert (units["rdspend.cost"], units["rdspend.burn"]) == ("{USD}", "{USD}/h")
     assert (units["rdspend.gpu.time"], units["rdspend.share"], units["rdspend.source.rows"]) == ("s", "1", "{row}")
     assert [name for name in units if name.split("_")[-1] in ("usd", "seconds", "ratio", "total")] == []
     assert {unit for unit in units.values() if not currency_of(unit)} == {
@@ -124,6 +124,14 @@ def test_names_have_no_units_and_units_are_ucum(receiver: Receiver, protocol: st
         "{series}",
         "{invoice}",
         "{request}",
+        "{failure}",
+        "{team}",
+        "{gpu}",
+        "{node}",
+        "{file}",
+        "{family}",
+        "{group}",
+        "By",
     }
 
 
@@ -138,7 +146,7 @@ def test_restatable_figures_are_gauges_and_only_what_never_falls_is_a_sum(receiv
 
 
 def test_the_page_lists_every_metric_with_its_unit_and_attributes_and_no_other(receiver: Receiver, protocol: str) -> None:
-    otlp(receiver, protocol).push((against_others(),), replace(HEALTH, pushes=(PushHealth("otlp", 1),)))
+    otlp(receiver, protocol).push((against_others(),), full_health())
     sent = {
         (metric.name, metric.unit, metric.WhichOneof("data"), frozenset(attributes(data_points(metric)[0])))
         for metric in receiver.metrics()

@@ -7,21 +7,37 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from breakdowns import LAB, NOVEMBER, OCTOBER, against_others, build, cell, many
+from breakdowns import LAB, NOVEMBER, OCTOBER, against_others, build, cell, full_health, many
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from exporters.prometheus import CELLS_LEFT_AT_LEAST, Prometheus
+from exporters.metric_families import LONGEST_LABEL, bounded
+from exporters.prometheus import CELLS_LEFT_AT_LEAST, OPEN_METRICS, TEXT, Prometheus
 from rdspend.errors import ConfigError, SourceUnavailable
-from rdspend.schema import Breakdown, Gap, Health, InvoiceClosing, Location, Served, SourceHealth, StageHealth
+from rdspend.schema import (
+    Breakdown,
+    Burn,
+    Gap,
+    Health,
+    InvoiceClosing,
+    Location,
+    Negotiated,
+    Plan,
+    Served,
+    SourceHealth,
+    StageHealth,
+)
 
 HEALTH = Health(
     "1.2.3",
@@ -52,6 +68,7 @@ def render(*breakdowns: Breakdown, health: Health | None = HEALTH, **settings: A
 
 def test_it_is_an_exporter_with_a_page() -> None:
     assert isinstance(Prometheus(), Served)
+    assert isinstance(Prometheus(), Negotiated)
 
 
 def test_every_cell_is_a_sample_with_its_labels() -> None:
@@ -127,7 +144,7 @@ def test_the_state_of_rdspend_itself_is_there() -> None:
 
 
 def test_before_the_first_run_nothing_is_said_to_have_failed() -> None:
-    assert {s.name for s in samples(render(health=Health("1.2.3")))} == {"rdspend_build_info"}
+    assert {s.name for s in samples(render(health=Health("1.2.3")))} == {"rdspend_build_info", "rdspend_left_out_series"}
 
 
 def test_the_closing_difference_is_shown_for_every_source() -> None:
@@ -221,6 +238,74 @@ def test_a_family_is_there_only_where_it_has_something_to_say() -> None:
     assert len({s.name for s in samples(render(against_others())) if new.search(s.name.removeprefix("rdspend_"))}) == 8
 
 
+# --- what runs now, the ledger, the plan --------------------------------------------------------------------------------
+
+
+def test_the_burn_is_money_an_hour_in_its_currency_and_gpus_of_all() -> None:
+    page = render(build(), health=full_health())
+    money = of(page, "rdspend_burn_usd_per_hour")
+    of_h100 = {"cluster_name": "h100", "basis": "estimated"}
+    assert money == {
+        key(category="final_training", team="foundation", currency="USD", **of_h100): 1600.000000001,
+        key(category="evaluation", team="evals", currency="USD", **of_h100): 12.5,
+        key(category="idle", team="", currency="USD", **of_h100): 37.5,
+    }
+    assert of(page, "rdspend_burn_gpus") == {
+        key(category="final_training", team="foundation", **of_h100): 512,
+        key(category="evaluation", team="evals", **of_h100): 4.5,
+        key(category="idle", team="", **of_h100): 3.5,
+        key(category="unclassified", team="interns", cluster_name="a100", basis="unpriced"): 8,
+    }
+    assert of(page, "rdspend_burn_nodes") == {key(**of_h100): 65, key(cluster_name="a100", basis="unpriced"): 2}
+    assert of(page, "rdspend_burn_timestamp_seconds") == {(): 1790000000}
+
+
+def test_what_has_no_price_is_never_money() -> None:
+    rows = tuple(row for row in full_health().burn if not row.currency)
+    page = render(health=full_health(burn=rows))
+    assert not [s.name for s in samples(page) if s.name.startswith("rdspend_burn_") and s.name.endswith("_per_hour")]
+    assert sum(of(page, "rdspend_burn_gpus").values()) == 8
+
+
+def test_a_page_without_burn_says_nothing_of_it() -> None:
+    page = render(health=full_health(burn=(), plan=None, ledger=()))
+    assert not [s.name for s in samples(page) if re.match("rdspend_(burn|plan|ledger)", s.name)]
+
+
+def test_a_burning_team_that_is_an_address_is_replaced_too() -> None:
+    row = replace(full_health().burn[0], team="someone@example.com")
+    assert b"someone" not in render(health=full_health(burn=(row,)))
+
+
+def test_the_burn_is_folded_at_the_ceiling_and_keeps_its_sum() -> None:
+    rows = tuple(
+        Burn("exploration", f"team-{n}", "c", "USD" if n % 3 else "", Decimal(n) if n % 3 else None, Decimal(1), 0, 1.0)
+        for n in range(1000)
+    )
+    page = render(health=full_health(burn=rows), max_series=100)
+    assert max(Counter(s.name for s in samples(page)).values()) <= 100
+    assert sum(of(page, "rdspend_burn_usd_per_hour").values()) == sum(n for n in range(1000) if n % 3)
+    assert sum(of(page, "rdspend_burn_gpus").values()) == 1000
+    folded = of(page, "rdspend_burn_folded_series")
+    assert folded[key(family="rdspend_burn_usd_per_hour")] == 666 - (len(of(page, "rdspend_burn_usd_per_hour")) - 1)
+
+
+def test_the_ledger_shows_its_bytes_and_files_by_table() -> None:
+    page = render(health=full_health())
+    assert of(page, "rdspend_ledger_size_bytes") == {key(table="charges"): 123_456, key(table="jobs"): 45_678}
+    assert of(page, "rdspend_ledger_files") == {key(table="charges"): 7, key(table="jobs"): 3}
+
+
+def test_the_plan_is_there_to_be_compared_with() -> None:
+    page = render(health=full_health())
+    assert of(page, "rdspend_plan_burn_usd_per_hour") == {key(currency="USD"): 1200}
+    assert of(page, "rdspend_plan_month_usd") == {key(currency="USD"): 800_000}
+    assert of(page, "rdspend_plan_share_low_ratio") == {key(category="final_training"): 0.05}
+    assert of(page, "rdspend_plan_share_high_ratio") == {key(category="final_training"): 0.6}
+    bare = render(health=full_health(plan=Plan("EUR", Decimal(3))))
+    assert [s.name for s in samples(bare) if "_plan_" in s.name] == ["rdspend_plan_burn_eur_per_hour"]
+
+
 # --- the ceiling ------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +338,21 @@ def test_nothing_is_folded_below_the_ceiling() -> None:
 def test_the_ceiling_holds_for_all_periods_together() -> None:
     page = render(build(many(900)), build(many(900), period="2026-11"), max_series=200)
     assert max(Counter(s.name for s in samples(page)).values()) <= 200
+
+
+def test_a_family_that_can_not_be_added_up_ends_at_the_ceiling_and_says_how_much_is_missing() -> None:
+    error = against_others().estimate_errors[0]
+    errors = tuple(replace(error, gpu_type=f"made-up-{n}") for n in range(100))
+    page = render(against_others(estimate_errors=errors), health=full_health(), max_series=100)
+    assert len(of(page, "rdspend_estimate_error_ratio")) == 100
+    assert of(page, "rdspend_left_out_series") == {(): 200}
+    assert of(render(build(), health=full_health()), "rdspend_left_out_series") == {(): 0}
+
+
+def test_teams_that_the_breakdown_added_up_are_counted() -> None:
+    page = render(build([cell("exploration", "1", team="(other)")], folded_teams=9_998_000))
+    assert list(of(page, "rdspend_folded_teams").values()) == [9_998_000]
+    assert [dict(key)["team"] for key in of(page, "rdspend_cost_usd")] == ["(other)"]
 
 
 def test_a_ceiling_too_low_for_the_periods_is_an_error_that_names_the_key() -> None:
@@ -315,6 +415,79 @@ def test_any_team_name_comes_back_from_the_page_as_it_went_in(team: str) -> None
     assert [(dict(key)["team"], value) for key, value in of(page, "rdspend_cost_usd").items()] == [(team, 1.5)]
 
 
+# --- OpenMetrics ------------------------------------------------------------------------------------------------------
+
+STRANGE = (
+    "two\nlines",
+    'quote " and \\ backslash',
+    "<script>alert('x')</script>&amp;",
+    "a|b{}=,#",
+    "\u202eright to left \u05e9\u05dc\u05d5\u05dd",
+    "équipe 数据 \N{ROCKET}\N{ZERO WIDTH JOINER}",
+    "=cmd()|' /C calc'!A0",
+    "\x00\x07\r\t",
+    "x" * 10_000,
+)
+
+
+def pages(*breakdowns: Breakdown, health: Health | None = None) -> Mapping[str, bytes]:
+    return Prometheus().forms(breakdowns, health or full_health())
+
+
+def open_families(page: bytes) -> dict[str, Metric]:
+    return {family.name: family for family in parse_open_metrics(page.decode())}
+
+
+def test_both_forms_of_the_page_say_the_same() -> None:
+    made = pages(against_others())
+    assert list(made) == [OPEN_METRICS, TEXT]
+    opened = [sample for family in open_families(made[OPEN_METRICS]).values() for sample in family.samples]
+    written = [sample for family in text_string_to_metric_families(made[TEXT].decode()) for sample in family.samples]
+    assert sorted((s.name, sorted(s.labels.items()), s.value) for s in opened) == sorted(
+        (s.name, sorted(s.labels.items()), s.value) for s in written
+    )
+    assert made[TEXT] == render(against_others(), health=full_health())
+
+
+def test_every_family_of_openmetrics_has_help_a_type_and_the_unit_that_its_name_ends_in() -> None:
+    found = open_families(pages(against_others())[OPEN_METRICS])
+    assert all(family.documentation for family in found.values())
+    assert {name for name, family in found.items() if family.type == "counter"} == {
+        "rdspend_source_requests",
+        "rdspend_source_own_cost_usd",
+        "rdspend_export_failures",
+    }
+    assert found["rdspend_build"].type == "info"
+    assert {family.unit for family in found.values()} == {"", "usd", "usd_per_hour", "seconds", "ratio", "bytes"}
+    assert all(name.endswith(family.unit) for name, family in found.items())
+    assert not [
+        name for name, family in found.items() if re.search("_(usd|seconds|ratio|bytes|hour)$", name) and not family.unit
+    ]
+
+
+def test_openmetrics_has_no_comment_no_exemplar_and_ends_with_its_mark() -> None:
+    page = pages(build(synthetic=True))[OPEN_METRICS].decode()
+    assert page.endswith("# EOF\n")
+    assert {line.split(" ")[1] for line in page.splitlines() if line.startswith("#")} == {"HELP", "TYPE", "UNIT", "EOF"}
+    assert not [sample for family in open_families(page.encode()).values() for sample in family.samples if sample.exemplar]
+    assert pages(build(synthetic=True))[TEXT].startswith(b"# SYNTHETIC")
+
+
+@pytest.mark.parametrize("form", [OPEN_METRICS, TEXT])
+@pytest.mark.parametrize("team", STRANGE, ids=range(len(STRANGE)))
+def test_strange_team_names_come_back_from_either_form(team: str, form: str) -> None:
+    page = pages(build([cell("evaluation", "1.5", team=team)]), health=full_health(burn=()))[form].decode()
+    parse = parse_open_metrics if form == OPEN_METRICS else text_string_to_metric_families
+    (found,) = [s.labels["team"] for family in parse(page) for s in family.samples if s.name == "rdspend_cost_usd"]
+    assert found == bounded(team)
+    assert len(found) <= LONGEST_LABEL
+
+
+def test_an_empty_month_has_both_forms() -> None:
+    for body in pages(build((), closings=())).values():
+        assert b"rdspend_denominator_usd" in body
+
+
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +548,8 @@ def test_a_wrong_setting_is_named(options: dict[str, Any], words: str) -> None:
         render(build(synthetic=True)),
         render(build(), health=None),
         render(health=Health("1")),
+        render(against_others(), health=full_health()),
+        render(build([cell("evaluation", "1", team=team) for team in STRANGE])),
         render(
             against_others(),
             health=replace(HEALTH, sources=(SourceHealth("ce", True, 1.0, 1.0, 1.0, 1, requests=3, own_cost=Decimal("0.03")),)),

@@ -35,8 +35,8 @@ QUERIES = [query.strip() for query in re.findall(r"```promql\n(.*?)```", DOCS, r
 RULES = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yml").read_text())
 ALERTS = {rule["alert"]: rule["expr"] for group in RULES["groups"] for rule in group["rules"]}
 
-# Queries that say nothing on a daemon's first day, and where every source answers.
-QUIET = ("offset 1d", "== 0")
+# Queries that say nothing on a daemon's first day, where every source answers, and without a rate card.
+QUIET = ("offset 1d", "== 0", "rdspend_burn_usd_per_hour")
 
 SOURCE_WITHOUT_FILE = '\n[collectors.focus.second]\npath = "not-there.csv"\n'
 SLURM = '\n[collectors.slurm]\ncluster = "s1"\nbin_dir = "bin"\n'

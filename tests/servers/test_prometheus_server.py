@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from breakdowns import LAB, build, cell, many
+from breakdowns import LAB, build, cell, full_health, many
 from scraping import Scraper, scraping
 
+from exporters.metric_families import bounded
 from exporters.prometheus import Prometheus
 from exporters.report import to_json
 from rdspend.daemon import Daemon
-from rdspend.schema import Health, SourceHealth
 
 pytestmark = pytest.mark.server
 
-TEAMS = ("two\nlines", 'quote " and \\ backslash', "a|b{}=,", "équipe 数据")
+TEAMS = (
+    "two\nlines",
+    'quote " and \\ backslash',
+    "<script>alert('x')</script>&amp;",
+    "a|b{}=,#",
+    "\u202eright to left \u05e9\u05dc\u05d5\u05dd",
+    "équipe 数据 \N{ROCKET}\N{ZERO WIDTH JOINER}",
+    "=cmd()|' /C calc'!A0",
+    "\x00\x07\r\t",
+    "x" * 10_000,
+)
 MADE = build((*LAB, *many(3000), *(cell("evaluation", f"{n}.25", team=team) for n, team in enumerate(TEAMS, 1))))
-HEALTH = Health("1.2.3", (SourceHealth("focus", True, 1790000000.0, 1790000000.0, 2.5, 1000),), last_run_ok=True)
+HEALTH = full_health()
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +80,30 @@ def test_no_label_had_to_be_renamed_by_the_scrape(server: Scraper) -> None:
 @pytest.mark.parametrize(("number", "team"), list(enumerate(TEAMS, 1)))
 def test_strange_team_names_arrive_as_they_are(server: Scraper, number: int, team: str) -> None:
     found = server.by("team", 'rdspend_cost_usd{category="evaluation"}')
-    assert found[team] == number + 0.25
+    assert found[bounded(team)] == number + 0.25
+
+
+def test_the_page_is_scraped_as_openmetrics_with_units_and_help(server: Scraper) -> None:
+    with urllib.request.urlopen(f"{server.url}/api/v1/metadata", timeout=10) as answer:
+        found = json.load(answer)["data"]
+    units = {
+        name: found[name][0]["unit"] for name in ("rdspend_cost_usd", "rdspend_burn_usd_per_hour", "rdspend_ledger_size_bytes")
+    }
+    assert units == {
+        "rdspend_cost_usd": "usd",
+        "rdspend_burn_usd_per_hour": "usd_per_hour",
+        "rdspend_ledger_size_bytes": "bytes",
+    }
+    assert found["rdspend_source_requests"][0]["type"] == "counter"
+    assert all(each[0]["help"] for name, each in found.items() if name.startswith("rdspend_"))
+
+
+def test_the_burn_of_jobs_and_idle_nodes_is_what_nodes_that_are_up_cost(server: Scraper) -> None:
+    assert server.value("sum(rdspend_burn_usd_per_hour)") == 1650.000000001
+    assert server.value("sum(rdspend_burn_usd_per_hour) > on () sum(rdspend_plan_burn_usd_per_hour)") == 1650.000000001
+    assert server.value('sum(rdspend_burn_gpus{basis="unpriced"})') == 8
+
+
+def test_counters_and_the_version_arrive_under_their_names(server: Scraper) -> None:
+    assert server.value("rdspend_source_requests_total") == 12
+    assert server.by("version", "rdspend_build_info") == {"1.2.3": 1}

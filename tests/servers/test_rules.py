@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from breakdowns import against_others, build
+from breakdowns import against_others, full_health
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporters.figures import Family
 from exporters.history import RECORDED, recorded_name
+from exporters.metric_families import Family
 from exporters.prometheus import Prometheus, spelled
-from rdspend.schema import Health, PushHealth, SourceHealth, StageHealth
 
 pytestmark = pytest.mark.server
 
@@ -112,9 +111,7 @@ def test_the_metrics_page_lists_every_alert_and_recorded_sum_as_it_is() -> None:
 
 def shown() -> set[str]:
     """Names of all series that a page can have."""
-    source = SourceHealth("focus", True, 1.0, 1.0, 1.0, 1, requests=1, own_cost=build().total)
-    health = Health("1", (source,), (StageHealth("collect", 1.0),), True, 1.0, 1.0, pushes=(PushHealth("otlp", 1),))
-    page = Prometheus().render((against_others(),), health).decode()
+    page = Prometheus().render((against_others(),), full_health()).decode()
     return {sample.name for family in text_string_to_metric_families(page) for sample in family.samples}
 
 
