@@ -1,4 +1,4 @@
-"""report: one breakdown as files a person or a program can keep: JSON, Markdown, CSV.
+"""report: one breakdown as files a person or a program can keep: HTML, JSON, Markdown, CSV, Parquet, XLSX, a mail.
 
 Reads nothing but the finished breakdown; needs the right to write into one folder. Each file is written beside its old
 version, synced and moved over it: a reader sees the whole old report or the whole new one. The same snapshot gives the
@@ -6,7 +6,13 @@ same bytes; nothing of the moment of writing is in them.
 
     <file>.json  every figure as a decimal string, all nine places of money; its schema is docs/report.schema.json
     <file>.md    the page for people: rounded, with the closing line in full
+    <file>.html  the same page to be forwarded: drawings, tables, what every figure means; no network, no scripts
     <file>.csv   the cells (category x stage x team x cluster x basis) for a spreadsheet; their cost sums to the total
+    <file>.parquet   the same cells for programs
+    <file>.xlsx  a workbook for finance: summary, split, cells, bridge, invoices, Pareto, releases
+    <file>.eml   a message ready to be sent, with page one in it and the page and the workbook attached
+
+HTML draws with matplotlib (`pip install 'rdspend[html]'`), XlsxWriter writes the workbook (`rdspend[xlsx]`), a mail needs both.
 
 What it can't show: figures of jobs beyond the largest (`rdspend explain` walks to every job), and two currencies on one
 page. With bills in several currencies put `{currency}` into `file`; without it the second one is refused, since it
@@ -14,8 +20,9 @@ would take the place of the first. `{period}` and `{policy}` keep a file for eac
 
     [exporters.report]
     folder = "reports"
-    formats = ["json", "md"]            # of json, md, csv
+    formats = ["html", "json"]          # of json, md, html, csv, parquet, xlsx, eml
     file = "report"                     # name without ending; {period}, {currency} and {policy} are filled in
+    to = ["finance@example.org"]        # whom the mail is for
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
@@ -34,10 +41,15 @@ from typing import Any, ClassVar, Literal
 
 from rich.console import Console
 
+from exporters.report_beside import public_json
 from exporters.report_blocks import visible
-from exporters.report_markdown import to_markdown
-from exporters.report_page import final_training
-from exporters.report_terminal import to_terminal
+from exporters.report_changes import past_json
+from exporters.report_crossing import amounts, crossing_csv, crossing_json, crossing_page, refuse_unknown
+from exporters.report_markdown import set_in_markdown, to_markdown
+from exporters.report_page import final_training, refuse_open
+from exporters.report_releases import releases_json
+from exporters.report_spend import spend_json
+from exporters.report_terminal import set_on_terminal, to_terminal
 from exporters.whole_file import check_places, fill_places, write_whole
 from rdspend.errors import ConfigError
 from rdspend.schema import SECONDS_PER_HOUR, Breakdown, Line, Location
@@ -46,7 +58,9 @@ __all__ = ["FORMATS", "Report", "to_csv", "to_json", "to_markdown", "to_terminal
 
 SCHEMA = "rdspend/report/1"
 
-Format = Literal["json", "md", "csv"]
+SPREAD = ("cost", "billed_cost", "gpu_hours", "basis")
+
+Format = Literal["json", "md", "csv", "html", "parquet", "xlsx", "eml"]
 
 CSV_COLUMNS = (
     *("period", "policy", "currency", "revision", "state", "snapshot", "synthetic"),
@@ -81,7 +95,10 @@ def _figures(line: Line, hours_known: bool = True) -> dict[str, Any]:
         "share": _share(line.share),
         "share_low": _share(line.share_low),
         "share_high": _share(line.share_high),
+        "likely_low": _share(line.likely_low),
+        "likely_high": _share(line.likely_high),
         "basis": line.basis,
+        "borne": _money(line.borne),
     }
 
 
@@ -112,7 +129,11 @@ def to_json(breakdown: Breakdown) -> str:
         "estimated_low": _known(b.estimated_low),
         "estimated_high": _known(b.estimated_high),
         "denominator": {
-            "cost": _money(b.denominator),
+            "cost": _money(b.denominator) if b.policy.unit == "money" else None,
+            "gpu_hours": _hours(b.denominator) if b.policy.unit == "gpu_hours" else None,
+            "unit": b.policy.unit,
+            "idle": b.policy.idle,
+            "shared": b.policy.shared,
             "words": b.policy.denominator_words,
             "categories": list(b.policy.denominator),
             "policy_title": b.policy.title,
@@ -122,7 +143,21 @@ def to_json(breakdown: Breakdown) -> str:
             "share": _share(final.share),
             "low": _share(final.share_low),
             "high": _share(final.share_high),
+            "likely_low": _share(final.likely_low),
+            "likely_high": _share(final.likely_high),
         },
+        "doubt": b.doubt,
+        "candidates": [
+            {
+                "family": c.family,
+                "team": c.team,
+                "why": c.why,
+                "jobs": c.jobs,
+                "cost": _money(c.cost),
+                "gpu_hours": _hours(c.gpu_hours),
+            }
+            for c in b.candidates
+        ],
         "lines": [{"activity": line.name, **_figures(line)} for line in b.lines],
         "buckets": [
             {"bucket": line.name, **_figures(line, line.name != "idle" or b.idle_gpu_hours_known)} for line in b.buckets
@@ -141,6 +176,12 @@ def to_json(breakdown: Breakdown) -> str:
                 "why": gap.why,
             }
             for gap in b.coverage
+        ],
+        "spread": [
+            {"bucket": line.name, **{key: value for key, value in _figures(line).items() if key in SPREAD}} for line in b.spread
+        ],
+        "crossings": [
+            {"activity": c.category, "stage": c.stage, "outcome": c.outcome, "role": c.role, **amounts(c)} for c in b.crossings
         ],
         "stages": [{"stage": line.name, **_figures(line)} for line in b.stages],
         "teams": [{"team": line.name, **_figures(line)} for line in b.teams],
@@ -175,6 +216,10 @@ def to_json(breakdown: Breakdown) -> str:
             for c in b.closings
         ],
         **_against_others(b),
+        **past_json(b),
+        **spend_json(b),
+        **public_json(b),
+        **releases_json(b),
         "findings": [
             {"kind": kind, "subject": subject, "detail": detail, "rows": rows} for kind, subject, detail, rows in b.findings
         ],
@@ -290,7 +335,58 @@ def to_csv(breakdown: Breakdown) -> str:
     return text.getvalue()
 
 
-FORMATS: Mapping[str, Callable[[Breakdown], str]] = MappingProxyType({"json": to_json, "md": to_markdown, "csv": to_csv})
+def to_crossing(breakdown: Breakdown, by: Sequence[str], form: str, console: Console | None = None) -> str:
+    """Jobs' money crossed by some of activity, stage, outcome and role; printed, and nothing returned, on a terminal."""
+    refuse_unknown(by)
+    if form == "json":
+        return crossing_json(breakdown, by)
+    if form == "csv":
+        return crossing_csv(breakdown, by)
+    if form not in ("terminal", "md"):
+        raise ConfigError(f"--cross with --format {form}: expected terminal, json, csv or md")
+    if console is None:
+        return set_in_markdown(crossing_page(breakdown, by))
+    set_on_terminal(crossing_page(breakdown, by), console)
+    return ""
+
+
+def to_html(breakdown: Breakdown) -> str:
+    """The page that is forwarded. Loads what draws only when it is asked for."""
+    from exporters.report_html import to_html as write
+
+    return write(breakdown)
+
+
+def to_xlsx(breakdown: Breakdown) -> bytes:
+    from exporters.report_xlsx import to_xlsx as write
+
+    return write(breakdown)
+
+
+def to_parquet(breakdown: Breakdown) -> bytes:
+    from exporters.report_parquet import to_parquet as write
+
+    return write(breakdown)
+
+
+def to_eml(breakdown: Breakdown, to: Sequence[str] = ()) -> bytes:
+    """A message to these addresses."""
+    from exporters.report_mail import to_eml as write
+
+    return write(breakdown, to)
+
+
+FORMATS: Mapping[str, Callable[[Breakdown], str | bytes]] = MappingProxyType(
+    {
+        "json": to_json,
+        "md": to_markdown,
+        "html": to_html,
+        "csv": to_csv,
+        "parquet": to_parquet,
+        "xlsx": to_xlsx,
+        "eml": to_eml,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -300,9 +396,12 @@ class Report:
     folder: Location
     formats: tuple[Format, ...] = ("json", "md")
     file: str = "report"
+    to: tuple[str, ...] = ()
 
-    texts: ClassVar[Mapping[str, Callable[[Breakdown], str]]] = FORMATS
+    texts: ClassVar[Mapping[str, Callable[[Breakdown], str | bytes]]] = FORMATS
+    mailed: ClassVar[Callable[[Breakdown, Sequence[str]], bytes]] = staticmethod(to_eml)
     show: ClassVar[Callable[[Breakdown, Console], None]] = staticmethod(to_terminal)
+    crossed: ClassVar[Callable[[Breakdown, Sequence[str], str, Console | None], str]] = staticmethod(to_crossing)
 
     def __post_init__(self) -> None:
         if self.folder.startswith("s3://"):
@@ -312,18 +411,32 @@ class Report:
         if not self.file or "/" in self.file:
             raise ValueError(f"file: found {self.file!r}, expected a name without folder and without ending")
         check_places("file", self.file)
+        if self.to:
+            _refuse_wrong_addresses(self.to)
 
     def export(self, breakdown: Breakdown) -> None:
         """Write the report. Raises ConfigError where it would replace this snapshot's report in another currency."""
+        refuse_open(breakdown)
         folder = Path(self.folder)
         name = fill_places(self.file, breakdown)
         _refuse_other_currency(folder / f"{name}.json", breakdown)
         for form in self.formats:
-            write_whole(folder / f"{name}.{form}", FORMATS[form](breakdown).encode())
+            write_whole(folder / f"{name}.{form}", self.file_of(breakdown, form))
 
-    def text(self, breakdown: Breakdown, form: Format) -> str:
-        """The report in one format, as `export` would write it."""
-        return FORMATS[form](breakdown)
+    def file_of(self, breakdown: Breakdown, form: Format) -> bytes:
+        """The report in one format, as `export` writes it."""
+        made = to_eml(breakdown, self.to) if form == "eml" else FORMATS[form](breakdown)
+        return made.encode() if isinstance(made, str) else made
+
+
+def _refuse_wrong_addresses(addresses: Sequence[str]) -> None:
+    from exporters.report_mail import refuse_no_address
+
+    try:
+        for address in addresses:
+            refuse_no_address(address)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _refuse_other_currency(path: Path, breakdown: Breakdown) -> None:

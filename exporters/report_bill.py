@@ -100,7 +100,7 @@ def conversions_text(b: Breakdown) -> str:
 def closing_by_source(b: Breakdown) -> Iterator[Block]:
     if not b.closings:
         return
-    yield Heading("Closing by source")
+    yield Heading("Closing by source", "closings")
     several = any(c.currency not in ("", b.currency) for c in b.closings)
     unit = "" if several else f" {b.currency}"
     columns = (
@@ -128,7 +128,7 @@ def bridge(b: Breakdown) -> Iterator[Block]:
     """The closing table: which lines make the effective total, and which the billed one."""
     if not b.bridge:
         return
-    yield Heading("From effective to billed")
+    yield Heading("From effective to billed", "bridge")
     currencies = sorted({row.currency for row in b.bridge})
     several = len(currencies) > 1
     columns = (
@@ -157,7 +157,7 @@ def invoices(b: Breakdown) -> Iterator[Block]:
     stated = [i for i in b.invoices if i.stated is not None]
     if not stated:
         return
-    yield Heading("Invoices")
+    yield Heading("Invoices", "invoices")
     untold = len(b.invoices) - len(stated)
     columns = (
         *(Column("Invoice"), Column("Source"), Column("Currency", from_width=100)),
@@ -192,7 +192,7 @@ def _verdict(i: InvoiceClosing) -> str:
 def checks(b: Breakdown) -> Iterator[Block]:
     if not b.checks:
         return
-    yield Heading("The provider's own summary")
+    yield Heading("The provider's own summary", "checks")
     columns = (
         *(Column("Source"), Column("Service"), Column("Account"), Column("Currency", from_width=100)),
         *(Column(name, number=True) for name in ("Stated", "Bill", "Difference")),
@@ -221,7 +221,7 @@ def _check_difference(c: CheckClosing) -> str:
 def estimate_errors(b: Breakdown) -> Iterator[Block]:
     if not b.estimate_errors:
         return
-    yield Heading("Estimates against their bill")
+    yield Heading("Estimates against their bill", "estimates")
     yield Note("Node hours that had a price and then got their bill: (bill - estimate) / estimate, of the newest month known.")
     columns = (
         *(Column("GPU type"), Column("Month"), Column("Node-hours", number=True)),

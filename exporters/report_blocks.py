@@ -27,7 +27,11 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Heading:
+    """A heading. `key` names its section for links and drawings; `level` 3 is a part of the section before it."""
+
     text: str
+    key: str = ""
+    level: Literal[2, 3] = 2
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells as text. `part` is the share to draw, `strong` a row to see first, `rule` a line below it."""
+    """Cells as text. `part` is the share to draw, `strong` a row to see first, `rule` a line below it.
+
+    target  what `rdspend explain` walks back from: `final_training`, `team:evals`, a job's key
+    """
 
     cells: tuple[str, ...]
     part: Decimal | None = None
     strong: bool = False
     rule: bool = False
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,19 @@ def _unsigned_zero(text: str) -> str:
 
 def money_text(value: Decimal) -> str:
     return _unsigned_zero(f"{value:,.2f}")
+
+
+def exact_money(value: Decimal) -> str:
+    """All nine places, for programs."""
+    return f"{value:.9f}"
+
+
+def exact_hours(value: Decimal) -> str:
+    return f"{value:.6f}"
+
+
+def exact_share(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:.6f}"
 
 
 def change_text(value: Decimal) -> str:

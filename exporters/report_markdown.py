@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from exporters.report_blocks import Block, Facts, Heading, Note, Table, legible, visible
 from exporters.report_page import page
@@ -18,9 +18,13 @@ LINE_START = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
 
 def to_markdown(breakdown: Breakdown) -> str:
     """The page in Markdown; names from elsewhere are escaped, so they are shown and never obeyed."""
+    return set_in_markdown(page(breakdown))
+
+
+def set_in_markdown(blocks: Iterable[Block]) -> str:
     headings = 0
     parts: list[str] = []
-    for block in page(breakdown):
+    for block in blocks:
         headings += isinstance(block, Heading)
         parts.append("\n".join(_set(block, headings)))
     return "\n\n".join(parts) + "\n"
@@ -28,8 +32,8 @@ def to_markdown(breakdown: Breakdown) -> str:
 
 def _set(block: Block, headings: int) -> Iterator[str]:
     match block:
-        case Heading(text):
-            yield f"{'#' if headings == 1 else '##'} {_escaped(text)}"
+        case Heading(text, level=level):
+            yield f"{'#' if headings == 1 else '#' * level} {_escaped(text)}"
         case Note(text, "synthetic" | "alarm"):
             yield f"> **{_escaped(text)}**"
         case Note(text, "strong"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from rich import box
@@ -11,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table as Grid
 from rich.text import Text
 
-from exporters.report_blocks import Column, Facts, Heading, Note, Table, legible, visible
+from exporters.report_blocks import Block, Column, Facts, Heading, Note, Table, legible, visible
 from exporters.report_page import page
 from rdspend.schema import Breakdown
 
@@ -23,9 +24,13 @@ STYLES = {"plain": "", "strong": "bold", "small": "dim", "closing": "bold green"
 
 def to_terminal(breakdown: Breakdown, console: Console) -> None:
     """Print the page. Names from elsewhere are shown with their control characters spelled out, never obeyed."""
+    set_on_terminal(page(breakdown), console)
+
+
+def set_on_terminal(blocks: Iterable[Block], console: Console) -> None:
     width = min(console.width, WIDEST)
     headings = 0
-    for block in page(breakdown):
+    for block in blocks:
         match block:
             case Heading(text):
                 headings += 1
