@@ -9,7 +9,7 @@ SOURCES := pyproject.toml $(shell find rdspend collectors taggers exporters -typ
 # The oldest supported versions of what the engine stands on; the newest come with every other environment.
 OLDEST_PINS := "duckdb==1.5.0"
 
-.PHONY: help demo test quick lint bench clean
+.PHONY: help demo dashboards test quick lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -17,11 +17,15 @@ help: ## this list
 demo: $(VENV)/.installed ## three organisations' reports, in demo-output/
 	@BIN=$(abspath $(BIN)) deploy/demo/run $(OUT)
 
+dashboards: $(VENV)/.tested ## the JSON of deploy/grafana, from the code beside it; DOCS=https://... is where its links lead
+	@$(BIN)/python deploy/grafana/generate.py $(if $(DOCS),--docs $(DOCS))
+
 test: $(VENV)/.tested $(OLDEST)/.tested ## every test, real servers included; installs what it needs
 	@tests/servers/install
 	@$(BIN)/pytest -q -n 2 --dist loadgroup -m "not server"
 	@$(BIN)/pytest -q -m server
-	@$(OLDEST)/bin/pytest -q tests/oracle tests/properties tests/test_ledger.py -m "not scale"
+	@$(OLDEST)/bin/pytest -q tests/oracle tests/properties tests/test_ledger.py tests/test_learned.py tests/test_review.py \
+		tests/test_lineage.py tests/test_cut_jobs.py tests/test_policy.py -m "not scale and not server"
 
 quick: $(VENV)/.tested ## what needs no server and little time
 	@$(BIN)/pytest -q -n 2 -m "not server and not scale"
@@ -43,7 +47,7 @@ $(VENV)/.installed: $(SOURCES) constraints.txt
 	@echo "installing rdspend into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt .
+	@$(BIN)/python -m pip install --quiet -c constraints.txt ".[html,xlsx]"
 	@$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
 	@touch $@
 

@@ -131,6 +131,7 @@ class AwsCur:
 def _prepare(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     for setting in (
         "TimeZone = 'UTC'",
+        "enable_progress_bar = false",
         "memory_limit = '512MB'",
         f"threads = {min(os.cpu_count() or 1, 4)}",
         f"temp_directory = {literal(str(folder / 'duckdb'))}",

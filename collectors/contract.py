@@ -104,7 +104,7 @@ class Contract:
         """
         entries = read_contract(str(self.path))
         with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             for month in window.months:
                 part = _month_span(month)
                 seen = Span(part.start, min(part.end, window.end.astimezone(UTC).replace(microsecond=0)))

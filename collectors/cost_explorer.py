@@ -84,7 +84,7 @@ class CostExplorer:
         """The same at an instant: it says what is fresh, and whose day's requests are counted."""
         till = Till(Path(self.cache), self.requests_per_day, now)
         with _writable(self.cache), duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             for month in window.months:
                 answer = self._answer(till, month, window, now)
                 requests = till.untold()

@@ -57,7 +57,7 @@ class Exchange:
         """
         rows = list(_rows(read_exchange(str(self.path))))
         with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             yield Delivery("exchange_rates", relation(connection, EXCHANGE_RATES, COLUMNS, rows))
 
 

@@ -310,6 +310,7 @@ def _accepted(column: str) -> tuple[str, ...]:
 def _prepare(connection: duckdb.DuckDBPyConnection, scratch: str) -> None:
     for setting in (
         "TimeZone = 'UTC'",
+        "enable_progress_bar = false",
         "memory_limit = '512MB'",
         f"threads = {THREADS}",
         f"temp_directory = {literal(scratch + '/duckdb')}",

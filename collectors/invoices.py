@@ -80,7 +80,7 @@ class Invoices:
         Raises SourceUnavailable when there is no file, ConfigError or BadRecord that names file and entry or line.
         """
         with readable(str(self.path)), duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             connection.execute(DETAIL_TABLE)
             entries = self._read(connection)
             summed = _sum_up(connection)

@@ -120,7 +120,12 @@ class JobLog:
         """
         scope = {"cluster": self.cluster}
         with tempfile.TemporaryDirectory(prefix="rdspend-") as spill, duckdb.connect() as connection:
-            for setting in ("TimeZone = 'UTC'", "memory_limit = '512MB'", f"temp_directory = {literal(spill)}"):
+            for setting in (
+                "TimeZone = 'UTC'",
+                "enable_progress_bar = false",
+                "memory_limit = '512MB'",
+                f"temp_directory = {literal(spill)}",
+            ):
                 connection.execute(f"SET {setting}")
             log = _Log(connection, self)
             log.read_jobs()

@@ -36,9 +36,10 @@ from urllib.parse import quote
 
 import duckdb
 
+from rdspend.asking import Parameters, check_address, read_key
 from rdspend.bills import llm
 from rdspend.bills.llm import Asked, Charge, Dialect, Job, Kept, Month, Note, Record, Report, Reports, Spend
-from rdspend.bills.pages import Api, Folder, Parameters, check_address, read_key
+from rdspend.bills.pages import Api, Folder
 from rdspend.border import literal
 from rdspend.schema import NAME, Delivery, Location, Window
 
@@ -110,7 +111,12 @@ class Openai:
         """
         reports = self._reports(window.end)
         with tempfile.TemporaryDirectory(prefix="rdspend-") as spill, duckdb.connect() as connection:
-            for setting in ("TimeZone = 'UTC'", "memory_limit = '256MB'", f"temp_directory = {literal(spill)}"):
+            for setting in (
+                "TimeZone = 'UTC'",
+                "enable_progress_bar = false",
+                "memory_limit = '256MB'",
+                f"temp_directory = {literal(spill)}",
+            ):
                 connection.execute(f"SET {setting}")
             spend = Spend("OpenAI", self.cluster, "project", connection, self.invoice)
             months = {month: _read_month(reports, month, spend) for month in window.months}

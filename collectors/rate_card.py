@@ -49,7 +49,7 @@ class RateCard:
         """
         rates = read_rates(str(self.path))
         with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             yield Delivery("rates", relation(connection, RATES, COLUMNS, [rate.row for rate in rates]))
 
 

@@ -170,7 +170,7 @@ class Slurm:
         first = min(int(window.start.timestamp()) - self.settle_seconds, edge)
         scope = {"cluster": self.cluster}
         with tempfile.TemporaryDirectory(prefix="rdspend-slurm-") as folder, duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             connection.execute(f"SET temp_directory = {literal(folder)}")
             connection.execute("SET memory_limit = '512MB'")
             fields = self._fields()

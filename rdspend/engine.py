@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -51,10 +51,12 @@ class Engine:
         self, memory_limit: str = MEMORY_LIMIT, threads: int | None = None, temp: Path | None = None, connection: Any = None
     ) -> None:
         self.connection: Any = connection or duckdb.connect()
-        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         if connection is None:
             self.connection.execute(f"SET memory_limit = '{memory_limit}'")
-            self.connection.execute("SET enable_progress_bar = false")
+            # In a notebook without ipywidgets DuckDB has no bar to show, and refuses to be told so.
+            with suppress(duckdb.InvalidInputException):
+                self.connection.execute("SET enable_progress_bar = false")
             if threads is not None:
                 self.connection.execute(f"SET threads = {int(threads)}")
             if temp is not None:
@@ -106,6 +108,11 @@ class Engine:
             cursor = self.connection.execute(sql, parameters) if parameters else self.connection.execute(sql)
             return list(cursor.fetchall())
 
+    def columns(self, sql: str) -> dict[str, Any]:
+        """All columns of a query as arrays of numpy, where there are too many rows for Python."""
+        with mapped_errors():
+            return dict(self.connection.execute(sql).fetchnumpy())
+
     def value(self, sql: str, parameters: Iterable[Any] | Mapping[str, Any] = ()) -> Any:
         """The single value of a query."""
         return self.rows(sql, parameters)[0][0]
@@ -140,7 +147,7 @@ def relation(rows: ArrowStream) -> Any:
     if isinstance(rows, duckdb.DuckDBPyRelation):
         return rows
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     Engine(connection=connection).adopt("delivered", rows)
     return connection.table("delivered")
 

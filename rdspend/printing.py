@@ -1,4 +1,4 @@
-"""The closing table and the column coverage, on a terminal or as JSON."""
+"""The closing table, the column coverage, the dearest groups and the costs of releases, on a terminal or as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from rich.text import Text
 
 from rdspend.closing import ClosingTable
 from rdspend.column_coverage import SourceColumns
-from rdspend.schema import CheckClosing, InvoiceClosing
+from rdspend.release_cost import ReleaseCost, ReleaseCosts, of
+from rdspend.schema import CheckClosing, InvoiceClosing, Pareto
 
 PIPE_WIDTH = 200
 NO_INVOICE = "no invoice yet"
 NOT_TOLD = "not told"
+NOT_KNOWN = "(not known)"
 
 
 def print_closing(found: ClosingTable, period: str, snapshot: str, form: str) -> None:
@@ -214,6 +216,111 @@ def _columns_document(found: Sequence[SourceColumns], period: str, snapshot: str
                 },
             }
             for each in found
+        ],
+    }
+
+
+def print_top(found: Pareto, period: str, currency: str, form: str) -> None:
+    """Print the groups that hold most of the money."""
+    if form == "json":
+        click.echo(json.dumps(_top_document(found, period, currency), indent=2))
+        return
+    console = _console()
+    part = f"{(found.part * 100).normalize():f} %"
+    _heading(
+        console, f"{period}: {found.needed:,} of {found.groups:,} groups by {', '.join(found.by)} hold {part} of the spend"
+    )
+    if not found.rows:
+        console.print("no money")
+        return
+    grid = _grid(*found.by, currency, "GPU-hours", "jobs", "together", right=(currency, "GPU-hours", "jobs", "together"))
+    for row in found.rows:
+        names = [_visible(name or NOT_KNOWN) for name in row.names]
+        grid.add_row(*names, f"{row.cost:,.2f}", f"{row.gpu_hours:,.1f}", f"{row.jobs:,}", f"{row.cumulative * 100:.1f} %")
+    console.print(grid)
+    if found.needed > len(found.rows):
+        console.print(f"and {found.needed - len(found.rows):,} more")
+
+
+def _top_document(found: Pareto, period: str, currency: str) -> dict[str, Any]:
+    return {
+        "period": period,
+        "currency": currency,
+        "by": list(found.by),
+        "share": f"{found.part:f}",
+        "groups": found.groups,
+        "needed": found.needed,
+        "rows": [
+            {
+                "names": list(row.names),
+                "cost": _plain(row.cost),
+                "gpu_hours": f"{row.gpu_hours:f}",
+                "jobs": row.jobs,
+                "cumulative_share": f"{row.cumulative:f}",
+            }
+            for row in found.rows
+        ],
+    }
+
+
+def print_release_costs(found: ReleaseCosts, release: str | None, form: str) -> None:
+    """Print what one release cost, or all of them side by side; with what no release explains, so that it adds up."""
+    chosen = found.releases if release is None else (of(found, release),)
+    if form == "json":
+        click.echo(json.dumps(_release_document(found, chosen), indent=2))
+        return
+    console = _console()
+    for each in chosen:
+        times = "no own runs in it" if each.multiple is None else f"{each.multiple} times its own runs"
+        _heading(console, f"{printable(each.release)} in {found.period}: {found.currency} {each.total:,.2f}, {times}")
+        grid = _grid("", "stage", found.currency, "GPU-hours", "jobs", right=(found.currency, "GPU-hours", "jobs"))
+        for line in each.lines:
+            grid.add_row(line.part, _visible(line.stage), f"{line.cost:,.2f}", f"{line.gpu_hours:,.1f}", f"{line.jobs:,}")
+        console.print(grid)
+    _heading(console, f"All R&D of {found.period} (policy {found.policy})")
+    grid = _grid("", found.currency, "of R&D", "all / own runs", right=(found.currency, "of R&D", "all / own runs"))
+    for each in found.releases:
+        times = "-" if each.multiple is None else f"{each.multiple}"
+        grid.add_row(_visible(each.release), f"{each.total:,.2f}", _percent(each.total, found.total), times)
+    grid.add_row("no release explains", f"{found.rest:,.2f}", _percent(found.rest, found.total), "")
+    if found.outside:
+        grid.add_row("claimed, but no R&D", f"{-found.outside:,.2f}", _percent(-found.outside, found.total), "")
+    grid.add_row("R&D", f"{found.total:,.2f}", "100.0 %" if found.total else "-", "")
+    console.print(grid)
+    console.print("Work that no release claims goes to the releases with own runs in its project, by what those runs cost.")
+
+
+def _percent(part: Decimal, whole: Decimal) -> str:
+    return f"{part / whole * 100:.1f} %" if whole > 0 else "-"
+
+
+def _release_document(found: ReleaseCosts, chosen: Sequence[ReleaseCost]) -> dict[str, Any]:
+    return {
+        "period": found.period,
+        "policy": found.policy,
+        "currency": found.currency,
+        "total": _plain(found.total),
+        "no_release_explains": _plain(found.rest),
+        "claimed_outside": _plain(found.outside),
+        "releases": [
+            {
+                "release": each.release,
+                "total": _plain(each.total),
+                "claimed": _plain(each.claimed),
+                "own_runs": _plain(each.own_runs),
+                "multiple": None if each.multiple is None else f"{each.multiple:f}",
+                "lines": [
+                    {
+                        "part": line.part,
+                        "stage": line.stage,
+                        "cost": _plain(line.cost),
+                        "gpu_hours": f"{line.gpu_hours:f}",
+                        "jobs": line.jobs,
+                    }
+                    for line in each.lines
+                ],
+            }
+            for each in chosen
         ],
     }
 

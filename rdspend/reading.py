@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
+from rdspend import pareto, release_cost
 from rdspend.breakdown import (
     break_down,
     choose_currency,
@@ -17,11 +20,13 @@ from rdspend.breakdown import (
     currencies,
     decode,
     heading,
+    make_cells,
     money,
     next_revision,
     open_views,
     refuse_open,
 )
+from rdspend.burn import burning, in_words
 from rdspend.closing import ClosingTable, draw_up, in_currency
 from rdspend.column_coverage import SourceColumns, cover_columns
 from rdspend.config import Config
@@ -29,10 +34,16 @@ from rdspend.difference import Difference, Revision, compare
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError
 from rdspend.exchange import refuse_code
-from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target
-from rdspend.ledger import Ledger, Snapshot
+from rdspend.explanation import JobExplanation, Listing, explain_job, list_figure, parse_target, spread_note
+from rdspend.focus_export import Exported, export_focus
+from rdspend.ledger import Ledger, Run, Snapshot
+from rdspend.looking_back import with_past
 from rdspend.period import Period, parse_period
-from rdspend.policy import load_policy
+from rdspend.policy import available, load_policy
+from rdspend.policy import chosen as chosen_policy
+from rdspend.policy_comparison import Comparison, compare_policies
+from rdspend.release_cost import ReleaseCosts
+from rdspend.release_list import ListedRelease, list_releases
 from rdspend.restatement import (
     currencies_to_publish,
     kept_currencies,
@@ -42,7 +53,9 @@ from rdspend.restatement import (
     with_state,
     with_worst_state,
 )
-from rdspend.schema import Breakdown, Health, SourceHealth, StageHealth
+from rdspend.schema import Breakdown, Burn, Health, LedgerTable, Pareto, SourceHealth, StageHealth
+
+MOST_OVERLAPS = 20
 
 
 @dataclass(frozen=True)
@@ -90,9 +103,34 @@ class Reader:
         snapshot = self._snapshot(as_of, period)
         with self._reader() as engine:
             open_views(engine, snapshot, period)
-            policy = load_policy(self.config.policy)
+            policy = chosen_policy(self.config)
             made = break_down(engine, snapshot, period, policy, into, heading(self.config), converted=True)
         return with_worst_state(made, self.breakdowns(period, None, as_of))
+
+    def under(self, period: Period, policy: str, currency: str | None, as_of: str | None = None) -> list[Breakdown]:
+        """The period's breakdowns under another policy than the configured one. Not published: revision 0.
+
+        Their state is that of the configured policy's.
+        """
+        snapshot = self._snapshot(as_of, period)
+        boundary = load_policy(policy, self.config.policies)
+        shown = {b.currency: b for b in self.breakdowns(period, currency, as_of)}
+        with self._reader() as engine:
+            open_views(engine, snapshot, period)
+            said = heading(self.config)
+            made = [break_down(engine, snapshot, period, boundary, each, said) for each in shown]
+        return [with_worst_state(each, [shown[each.currency]]) for each in made]
+
+    def compare_policies(
+        self, period: Period, names: Sequence[str] | None, currency: str | None, as_of: str | None = None
+    ) -> Comparison:
+        """The period under these policies, or all there are, each against the configured one."""
+        wanted = names or available(self.config.policies)
+        ordered = dict.fromkeys((self.config.policy, *wanted))
+        snapshot = self._snapshot(as_of, period)
+        with self._reader() as engine:
+            policies = [load_policy(name, self.config.policies) for name in ordered]
+            return compare_policies(engine, snapshot, period, policies, currency)
 
     def closing(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[ClosingTable, str]:
         """The period's closing table, and the snapshot it is of. Raises ConservationError when bill and attributions differ."""
@@ -131,13 +169,13 @@ class Reader:
 
     def _afresh(self, engine: Engine, snapshot: Snapshot, period: Period) -> list[Breakdown]:
         open_views(engine, snapshot, period)
-        policy = load_policy(self.config.policy)
+        policy = chosen_policy(self.config)
         wanted = currencies_to_publish(engine, period.text, policy.name)
         made = [break_down(engine, snapshot, period, policy, each, heading(self.config)) for each in wanted]
         numbered = [replace(each, revision=next_revision(engine, each)) for each in made]
         began = snapshot.run.started_at if snapshot.run else 0.0
         sources = {source.name for source in self.config.collectors}
-        return [with_state(engine, each, period, began, sources) for each in numbered]
+        return [with_past(engine, with_state(engine, each, period, began, sources), period) for each in numbered]
 
     def diff(self, period: Period, before: str | None, after: str | None, currency: str | None, limit: int) -> Difference:
         """What moved between two revisions of the period: by number, or `run-12`.
@@ -159,7 +197,7 @@ class Reader:
             if before is None:
                 before = self._earlier(engine, period, chosen, published, after)
             sides = [self._revision(engine, period, chosen, published, each) for each in (before, after or str(max(published)))]
-            return compare(engine, period, self.config.policy, chosen, sides, limit)
+            return compare(engine, period, chosen_policy(self.config), chosen, sides, limit)
 
     def _earlier(self, engine: Engine, period: Period, currency: str, published: Mapping[int, int], after: str | None) -> str:
         """The revision the period was closed with, where that is before the later side; else the last that is."""
@@ -214,11 +252,62 @@ class Reader:
         with self._reader() as engine:
             open_views(engine, snapshot, period)
             chosen = choose_currency(engine, currency)
-            break_down(engine, snapshot, period, load_policy(self.config.policy), chosen, heading(self.config))
+            made = break_down(engine, snapshot, period, chosen_policy(self.config), chosen, heading(self.config))
             if target.kind != "job":
-                return list_figure(engine, target, limit, chosen)
+                found = list_figure(engine, target, limit, chosen)
+                spread = next((line for line in made.spread if (target.kind, target.value) == ("bucket", line.name)), None)
+                return replace(found, note=spread_note(made.policy, spread)) if spread else found
             attributed = self._attributed(period, snapshot)
             return explain_job(engine, target.value, self.config.engine.share_rule, chosen, attributed)
+
+    def export_focus(self, period: Period, out: Path, *, as_of: str | None = None, **how: Any) -> Exported:
+        """The period's charges as a FOCUS data set in the folder `out`, split to jobs; `how` as in `rdspend.focus_export`."""
+        snapshot = self._snapshot(as_of, period)
+        attributed = self._attributed(period, snapshot)
+        with tempfile.TemporaryDirectory(prefix="rdspend-export-") as spill, self._reader(Path(spill)) as engine:
+            rule, policy = self.config.engine.share_rule, chosen_policy(self.config)
+            return export_focus(engine, snapshot, attributed, period, out, policy=policy, share_rule=rule, **how)
+
+    def jobs(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[Engine, str]:
+        """An engine with the table `job_money` of the period's jobs, for the caller to close, and the currency of its money."""
+        snapshot = self._snapshot(as_of, period)
+        engine = Engine(self.config.engine.memory_limit, self.config.engine.threads)
+        open_views(engine, snapshot, period)
+        chosen = choose_currency(engine, currency)
+        make_cells(engine, chosen, chosen_policy(self.config))
+        return engine, chosen
+
+    def top(
+        self, period: Period, by: Sequence[str], part: Decimal, currency: str | None, limit: int, as_of: str | None = None
+    ) -> tuple[Pareto, str]:
+        """The dearest groups of a grouping that hold `part` of the period's total, and the currency of their money."""
+        engine, chosen = self.jobs(period, currency, as_of)
+        with engine:
+            pareto.gather(engine)
+            return pareto.find(engine, by, part, limit), chosen
+
+    def release_costs(self, period: Period, currency: str | None, as_of: str | None = None) -> ReleaseCosts:
+        """What every release cost in the period, and what no release explains, in one currency."""
+        policy = chosen_policy(self.config)
+        engine, money_in = self.jobs(period, currency, as_of)
+        with engine:
+            release_cost.gather(engine)
+            return release_cost.cost(engine, period.text, policy, money_in)
+
+    def attributed_months(self, as_of: str | None = None) -> Period:
+        """All months with money, from the first to the last. Raises ConfigError when there are none."""
+        months = self.ledger.snapshot(as_of).partitions("attributions", "billing_period")
+        if not months:
+            raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no attributed month; start with `rdspend run`")
+        return parse_period(min(months) if len(set(months)) == 1 else f"{min(months)}..{max(months)}")
+
+    def releases(self) -> list[ListedRelease]:
+        """All releases of the configured sources, with what each claims in all months."""
+        snapshot = self.ledger.snapshot()
+        now = snapshot.run.started_at if snapshot.run else 0.0
+        sources = {source.name for source in self.config.collectors}
+        with tempfile.TemporaryDirectory(prefix="rdspend-releases-") as spill, self._reader(Path(spill)) as engine:
+            return list_releases(engine, snapshot, sources, now)
 
     def check(self) -> list[str]:
         """Both sides of every month of the newest snapshot, source by source. Raises ConservationError when one differs."""
@@ -259,6 +348,10 @@ class Reader:
             )
         for name in sorted({c.name for c in self.config.collectors} - {s.source for s in health.sources}):
             lines.append(f"  {name:<20} never asked")
+        if health.burn:
+            seen = datetime.fromtimestamp(health.burn[0].as_of, UTC)
+            lines += ["", f"burn as of {seen:%Y-%m-%d %H:%M:%SZ}, by the rates"]
+            lines += [f"  {said}" for said in in_words(health.burn)]
         pending = runs[-1].pending
         lines += ["", f"waiting to be attributed: {', '.join(pending) if pending else 'nothing'}"]
         snapshot = self.ledger.snapshot()
@@ -282,6 +375,7 @@ class Reader:
         if snapshot.run is None:
             raise ConfigError(f"the ledger {str(self.config.ledger)!r} holds no jobs yet; run `rdspend collect` first")
         lines: list[str] = []
+        overlaps: list[Any] = []
         problems = 0
         with self._reader() as engine:
             snapshot.view(engine, "jobs")
@@ -290,13 +384,20 @@ class Reader:
                 if not hasattr(tagger.instance, "check"):
                     continue
                 for found in tagger.instance.check(jobs):
-                    bad = found.kind != "ok"
+                    bad = found.kind not in ("ok", "shadow")
+                    overlaps += getattr(found, "overlaps", ())
                     problems += bad
                     lines.append(
                         f"{'LOOK' if bad else 'ok  '} {tagger.name}: {found.rule}: matches {found.matched:,} jobs, "
                         f"wins {found.won:,} ({found.gpu_hours:,.1f} GPU-hours){': ' + found.detail if found.detail else ''}"
                     )
-        return lines, problems
+        overlaps.sort(key=lambda pair: (pair.agree, -pair.gpu_hours, -pair.jobs))
+        lines += [
+            f"both  {pair.winner} wins over {pair.other}: {pair.said}: {pair.jobs:,} jobs ({pair.gpu_hours:,.1f} GPU-hours)"
+            for pair in overlaps[:MOST_OVERLAPS]
+        ]
+        rest = len(overlaps) - MOST_OVERLAPS
+        return [*lines, f"both  and {rest:,} more pairs of rules, with less"] if rest > 0 else lines, problems
 
     @contextmanager
     def _reader(self, spill: Path | None = None) -> Iterator[Engine]:
@@ -324,8 +425,23 @@ class Reader:
         stages = tuple(StageHealth(stage, seconds) for stage, seconds in (seconds or {}).items())
         last = runs[-1] if runs else None
         return Health(
-            installed_version("rdspend"), sources, stages, bool(last and last.outcome == "ok"), last.ended_at if last else None
+            installed_version("rdspend"),
+            sources,
+            stages,
+            bool(last and last.outcome == "ok"),
+            last.ended_at if last else None,
+            burn=self.burn(runs, snapshot),
+            ledger=tuple(LedgerTable(name, files, size) for name, files, size in self.ledger.sizes()),
+            plan=self.config.plan.plan if self.config.plan else None,
         )
+
+    def burn(self, runs: Sequence[Run], snapshot: Snapshot) -> tuple[Burn, ...]:
+        """What ran when the last run that asked anybody began."""
+        asked = [run.started_at for run in runs if "collect" in run.stages.split(",")]
+        if not asked:
+            return ()
+        with tempfile.TemporaryDirectory(prefix="rdspend-burn-") as spill, self._reader(Path(spill)) as engine:
+            return burning(engine, snapshot, int(asked[-1]), self.config.engine.share_rule, chosen_policy(self.config))
 
 
 def _chosen(known: Collection[str], wanted: str | None, period: Period) -> str:

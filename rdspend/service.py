@@ -44,6 +44,9 @@ class Service:
         with stop.interrupting(pipeline.interrupt):
             outcome = pipeline.run(period, STAGES[:3], window, sources)
             failures = list(outcome.failures)
+            if outcome.unsettled:
+                # A release that came goes back further than the page: those months are published afresh too.
+                failures += pipeline.update_releases(()).failures
             for month in months:
                 shown = pipeline.run(Period(month, (month,)), STAGES[3:])
                 failures += shown.failures

@@ -7,22 +7,35 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from rdspend.schema import (
     ACTIVITIES,
     BUCKETS,
     Breakdown,
+    Burn,
+    Candidate,
     Cell,
     CheckClosing,
     Closed,
     ClosingRow,
     Conversion,
+    Crossing,
     EstimateError,
     Gap,
+    Health,
     InvoiceClosing,
+    LedgerTable,
     Line,
+    Pareto,
+    Plan,
+    PlannedShare,
     Policy,
+    PushHealth,
+    ReleaseLine,
     SourceClosing,
+    SourceHealth,
+    StageHealth,
     TopJob,
 )
 
@@ -189,6 +202,66 @@ def against_others(**changes: object) -> Breakdown:
                 *(Decimal("1.08"), Decimal("1.0900")),
             ),
         ),
+        **of_jobs(made),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def of_jobs(made: Breakdown) -> dict[str, Any]:
+    """What a report says of jobs besides their sums: endings, releases, what could become one, where most of it goes."""
+    jobs = [c for c in made.cells if c.category in (*ACTIVITIES, "unclassified")]
+    outcomes = ("completed", "failed", "cancelled")
+    final = next(line for line in made.lines if line.name == "final_training")
+    half = final.cost / 2
+    return {
+        "crossings": tuple(
+            Crossing(c.category, c.stage, outcomes[n % 3], "", c.cost, c.billed_cost, c.gpu_seconds / 3600)
+            for n, c in enumerate(jobs)
+        ),
+        "candidates": (
+            Candidate("pretrain-9b", "foundation", "large", 3, Decimal("20007.5"), Decimal(8000)),
+            Candidate("pretrain-1b", "interns", "long", 1, Decimal("1000.25"), Decimal(400)),
+        ),
+        "releases": (
+            ReleaseLine("alpha-7b@1.0", "run", "pretraining", "final_training", half, Decimal(55000), 4),
+            ReleaseLine("alpha-7b@1.0", "failed", "pretraining", "exploration", Decimal("31007.25"), Decimal(11800), 9),
+            ReleaseLine("beta@2", "run", "finetuning", "final_training", final.cost - half, Decimal(55940), 2),
+        ),
+        "paretos": (
+            Pareto(("activity",), Decimal("0.8"), 9, 4, ()),
+            Pareto(("activity", "team"), Decimal("0.8"), 12, 6, ()),
+        ),
+        "lines": tuple(
+            replace(line, likely_low=line.share * Decimal("0.98"), likely_high=line.share * Decimal("1.01"))
+            if line.share
+            else line
+            for line in made.lines
+        ),
+    }
+
+
+PLAN = Plan("USD", Decimal(1200), Decimal(800_000), (PlannedShare("final_training", Decimal("0.05"), Decimal("0.6")),))
+
+
+def full_health(**changes: object) -> Health:
+    """The state of an rdspend that has something to say of everything."""
+    made = Health(
+        "1.2.3",
+        (SourceHealth("cost_explorer", True, 1.0, 1.0, 1.0, 1, requests=12, own_cost=Decimal("0.12")),),
+        (StageHealth("collect", 62.5),),
+        True,
+        1790000001.0,
+        1790000001.0,
+        (PushHealth("otlp", 1),),
+        burn=(
+            Burn("final_training", "foundation", "h100", "USD", Decimal("1600.000000001"), Decimal(512), 0, 1790000000.0),
+            Burn("evaluation", "evals", "h100", "USD", Decimal("12.5"), Decimal("4.5"), 0, 1790000000.0),
+            Burn("idle", "", "h100", "USD", Decimal("37.5"), Decimal("3.5"), 65, 1790000000.0),
+            Burn("unclassified", "interns", "a100", "", None, Decimal(8), 0, 1790000000.0),
+            Burn("idle", "", "a100", "", None, None, 2, 1790000000.0),
+        ),
+        ledger=(LedgerTable("charges", 7, 123_456), LedgerTable("jobs", 3, 45_678)),
+        plan=PLAN,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 

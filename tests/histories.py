@@ -83,13 +83,18 @@ class Server(Scraper):
 
 
 @contextmanager
-def serving(folder: Path, blocks: Path | None = None, *flags: str, config: str = "") -> Iterator[Server]:
-    """A Prometheus that starts on these blocks and scrapes nothing that answers. config: the end of its configuration."""
+def serving(
+    folder: Path, blocks: Path | None = None, *flags: str, config: str = "", target: str = "127.0.0.1:1"
+) -> Iterator[Server]:
+    """A Prometheus that starts on these blocks and scrapes `target`, by default nothing that answers.
+
+    config  the end of its configuration
+    """
     if blocks is not None:
         shutil.copytree(blocks, folder / "tsdb")
     port = free_port()
     folder.mkdir(exist_ok=True)
-    command = [START, "start", folder, str(port), "127.0.0.1:1", *FLAGS, *flags]
+    command = [START, "start", folder, str(port), target, *FLAGS, *flags]
     try:
         subprocess.run(command, check=True, timeout=300, env={**os.environ, "MORE_CONFIG": config})
         yield Server(f"http://127.0.0.1:{port}", folder / "tsdb")

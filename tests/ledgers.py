@@ -12,7 +12,7 @@ from typing import Any
 from rdspend.border import identifier
 from rdspend.engine import Engine, empty_select
 from rdspend.ledger import Ledger, Writer
-from rdspend.schema import TABLES
+from rdspend.schema import ATTRIBUTIONS, CHARGES, JOBS, OCCUPANCY, TABLES, Table
 
 MONTH = "2026-10"
 
@@ -125,6 +125,55 @@ def write_ledger(folder: Path, charges: Iterable[Mapping[str, Any]], **tables: I
     config = folder / "rdspend.toml"
     config.write_text('ledger = "ledger"\n')
     return config
+
+
+TEAM_COST = "(i * 7919 % 1000000007 + 1)"
+"""Nanos of the i-th team."""
+
+
+def write_teams(folder: Path, teams: int) -> None:
+    """A ledger whose rows DuckDB makes: a job, an attribution and GPU time of each team, and one charge that they add to."""
+    write_ledger(folder, [charge("0")])
+    key, of = "'c/' || i || '/1'", f"FROM range({teams}) AS r(i)"
+    with Ledger(folder / "ledger").writer() as writer, Engine("2GB", temp=folder / "spill") as engine:
+
+        def put(table: Table, columns: str, **scope: str) -> None:
+            writer.replace(table, engine.connection.sql(f"SELECT {columns} {of}"), scope)
+
+        when = "TIMESTAMPTZ '2026-10-05 00:00:00Z'"
+        put(
+            JOBS,
+            f"{key} AS job_key, 'log' AS source, 'f' AS origin_file, i AS origin_row, CAST(i AS VARCHAR) AS job_id, "
+            f"'team ' || md5(CAST(i AS VARCHAR)) AS account, {when} AS submit_time, {when} AS start_time, "
+            f"{when} + INTERVAL 1 HOUR AS end_time, 'completed' AS outcome, 20160 AS gpu_parts",
+            cluster="c",
+            end_day="2026-10-05",
+        )
+        money = f"{TEAM_COST} AS effective_cost_nanos, {TEAM_COST} AS billed_cost_nanos"
+        put(
+            ATTRIBUTIONS,
+            f"'USD' AS billing_currency, 'billed' AS basis, '2026-10-05' AS day, 'node' AS route, 'c' AS cluster, "
+            f"{key} AS job_key, {money}",
+            source="aws",
+            billing_period=MONTH,
+        )
+        put(OCCUPANCY, f"'2026-10-05' AS day, {key} AS job_key, 20160 * 3600 AS gpu_part_seconds", cluster="c", month=MONTH)
+        total = engine.value(f"SELECT sum({TEAM_COST}) {of}")
+        line = engine.connection.sql(
+            f"SELECT * EXCLUDE (source, billing_period) REPLACE (CAST({total} AS BIGINT) AS billed_cost_nanos, "
+            f"CAST({total} AS BIGINT) AS effective_cost_nanos) FROM ({writer.snapshot().select('charges')})"
+        )
+        writer.replace(CHARGES, line, {"source": "aws", "billing_period": MONTH})
+        writer.finish(
+            engine,
+            stages=("collect", "attribute"),
+            period=MONTH,
+            started_at=1.0,
+            ended_at=2.0,
+            outcome="ok",
+            config_digest="",
+            code_version="",
+        )
 
 
 def _has_money(line: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llm_bills import OCTOBER, Bills, anthropic_page, collected, error, kinds, money, says, served, wide_pages
 
 from collectors.anthropic import Anthropic
-from rdspend.bills import pages
+from rdspend.asking import MOST_BYTES
 from rdspend.bills.llm import ROWS_AT_ONCE, split
 from rdspend.config import load
 from rdspend.engine import Engine
@@ -348,7 +348,7 @@ def test_a_month_of_more_than_a_page_has_room_for_is_read(report: str, tmp_path:
     (tmp_path / "key").write_text(bills.key)
     with served(bills, wide_pages(anthropic_page, report, 5_000 * 450)) as address:
         found = collected(Anthropic(key_file=Location(tmp_path / "key"), base_url=address))
-    assert pages.MOST_BYTES < 31 * 5_000 * 450
+    assert MOST_BYTES < 31 * 5_000 * 450
     assert money(found) == int(TOTAL * 10**9)
 
 

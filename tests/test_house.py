@@ -14,7 +14,6 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import Any
 
 import click
 import pytest
-from breakdowns import against_others
+from breakdowns import against_others, full_health
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectors import contract, exchange, focus, invoices, job_log, rate_card
+from collectors import contract, exchange, focus, invoices, job_log, rate_card, release
 from exporters.prometheus import CELLS_LEFT_AT_LEAST, Prometheus
 from rdspend import config as configuration
 from rdspend import errors, predicate
@@ -34,7 +33,7 @@ from rdspend.bills.usage import Prices
 from rdspend.cli import main
 from rdspend.period import parse_period
 from rdspend.policy import available, load_policy
-from rdspend.schema import ACTIVITIES, STAGES, Health, Location, PushHealth, SourceHealth, StageHealth
+from rdspend.schema import ACTIVITIES, STAGES, Location
 from taggers import label, rule
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -261,7 +260,9 @@ def test_the_page_has_the_keys_types_and_defaults_of_the_top_level(tmp_path: Pat
     loaded = configuration.load(empty)
     values = {key: getattr(loaded, key) for key in configuration.TOP_LEVEL}
     assert Path(values.pop("ledger")) == tmp_path / "ledger"
+    assert values.pop("policies") is None
     expected = {key: (in_words(configuration.TOP_LEVEL[key]), default_in_words(value)) for key, value in values.items()}
+    expected["policies"] = ("path", "not set")
     assert documented()["Top level"] == {"ledger": ("path", '`"ledger"`'), **expected}
 
 
@@ -294,6 +295,8 @@ def test_the_page_has_the_keys_of_the_files_that_plugins_read() -> None:
     }
     assert of_contracts == {(key, form.name) for form in agreements.AGREEMENTS["contract"].forms for key in form.known}
     assert set(listed("[collectors.job_log]", ("Column of the log", "Meaning"))) == set(job_log.FIELDS)
+    assert set(listed("[collectors.release]", ("Key of a release", "Meaning"))) == set(release.KEYS)
+    assert set(listed("[collectors.release]", ("Key of a claim", "Meaning"))) == set(release.CLAIM_KEYS)
     assert set(listed("[taggers.rule]", ("Key of a rule", "Meaning"))) == set(rule.KEYS)
     meanings = {names(key)[0]: names(words) for key, words in the_table("docs/configuration.md", "Key of a rule", "Meaning")}
     assert (meanings["activity"], meanings["stage"]) == (list(ACTIVITIES), list(STAGES))
@@ -318,6 +321,7 @@ def test_every_example_of_the_page_says_which_file_it_is_and_is_read(tmp_path: P
         "exchange.toml": lambda p: exchange.read_exchange(str(p)),
         "prices.toml": lambda p: Prices.read(str(p)),
         "rules.toml": read_rules,
+        "falcon-8b.toml": lambda p: release.read_release(str(p)),
     }
     tried = 0
     for name, reader in read.items():
@@ -362,9 +366,7 @@ def test_the_configurations_of_the_demo_are_read(path: Path) -> None:
 
 
 def test_the_metrics_page_has_every_family_with_its_labels_and_no_other() -> None:
-    source = SourceHealth("focus", True, 1.0, 1.0, 1.0, 1, requests=1, own_cost=Decimal("0.01"))
-    health = Health("1", (source,), (StageHealth("collect", 1.0),), True, 1.0, 1.0, (PushHealth("otlp", 1),))
-    families = text_string_to_metric_families(Prometheus().render((against_others(),), health).decode())
+    families = text_string_to_metric_families(Prometheus().render((against_others(),), full_health()).decode())
     rendered = {family.samples[0].name: set(family.samples[0].labels) for family in families}
     rows = the_table("docs/metrics.md", "Family", "Labels", "Meaning")
     assert {names(row[0])[0]: set(names(row[1])) for row in rows} == rendered
@@ -411,7 +413,9 @@ def test_every_command_is_in_the_documents() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_option_in_the_documents_exists(document: str) -> None:
-    known = {o for c in [main, *main.commands.values()] for p in c.params for o in (*p.opts, *p.secondary_opts)}
+    every = [main, *main.commands.values()]
+    every += [c for group in every[1:] if isinstance(group, click.Group) for c in group.commands.values()]
+    known = {o for c in every for p in c.params for o in (*p.opts, *p.secondary_opts)}
     lines = [line for line in text(document).splitlines() if "rdspend" in line or "`--" in line]
     found = {option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)}
     assert found <= known | {"--help"}

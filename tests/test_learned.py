@@ -14,6 +14,8 @@ import duckdb
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from reviewed import MANY
+from reviewed import jobs as named
 
 from rdspend import learning, purpose
 from rdspend.cli import main
@@ -70,8 +72,34 @@ def test_it_keeps_silent_where_it_is_lost(row: dict[str, Any]) -> None:
     assert all(said[0] is None for said in answers(row, tagger=Learned(precision=0.97)).values())
 
 
+def test_what_an_earlier_tagger_left_on_the_connection_does_not_stand_in_for_the_model() -> None:
+    """DuckDB 1.5 keeps the view `answers` that the pipeline makes of each tagger's."""
+    with duckdb.connect() as connection:
+        seen = named(connection, MANY)
+        connection.execute("CREATE TEMP VIEW answers AS SELECT 1 AS x")
+        assert len(Learned().tag(seen).fetchall()) == len(MANY)
+
+
 def test_many_gpus_alone_are_not_called_training() -> None:
     assert answers({"gpu_parts": 1024 * GPU_PARTS, "node_count": 128}) == {}
+
+
+def test_where_it_abstains_it_tells_chances_and_no_answer() -> None:
+    def said(row: dict[str, Any], precision: float) -> tuple[Any, ...]:
+        columns = "activity, stage, chances, confidence"
+        (found,) = Learned(precision=precision).tag(jobs(row)).project(columns).fetchall()
+        return tuple(found)
+
+    row = {"name": "foo-web", "command": "./go"}
+    activity, stage, chances, _ = said(row, 0.99)
+    assert (activity, stage) == (None, None)
+    words = chances.split()
+    values = [float(value) for value in words[1::2]]
+    assert set(words[::2]) <= set(ACTIVITIES) - {"final_training"}
+    assert values == sorted(values, reverse=True)
+    assert 0.5 < sum(values) <= 1.02
+    clear = said({"name": "lm-eval-mmlu", "command": "python -m lm_eval --tasks mmlu"}, 0.9)
+    assert clear[2].startswith(f"evaluation {clear[3]:.2f}")
 
 
 def test_an_answer_names_the_words_and_the_model_that_made_it() -> None:
@@ -86,7 +114,8 @@ def test_no_answer_is_certain_and_confidence_follows_precision() -> None:
     for said in answers(row).values():
         assert 0.5 < said[2] < 1
     many = [{"name": f"{a}-{b}"} for a in ("eval", "run", "data", "train", "foo") for b in ("x", "web", "sft", "serve")]
-    counts = [len(answers(*many, tagger=Learned(precision=p))) for p in (0.8, 0.95, 0.99)]
+    told = [answers(*many, tagger=Learned(precision=p)).values() for p in (0.8, 0.95, 0.99)]
+    counts = [sum(said[0] is not None or said[1] is not None for said in each) for each in told]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
 

@@ -19,6 +19,7 @@ import pytest
 from llm_bills import OCTOBER, Bills, Fault, collected, error, kinds, money, openai_page, says, served, wide_pages
 
 from collectors.openai import Openai
+from rdspend.asking import MOST_BYTES, TRIES
 from rdspend.bills import pages
 from rdspend.config import load
 from rdspend.engine import Engine
@@ -412,7 +413,7 @@ def test_a_server_that_stumbles_is_asked_again_and_one_that_lies_down_is_not_for
     bills.asked.clear()
     with asking(bills, tmp_path) as collector, pytest.raises(SourceUnavailable, match=rf"answered {status} \(oops\), 4 times"):
         collected(collector)
-    assert len(bills.asked) == pages.TRIES
+    assert len(bills.asked) == TRIES
 
 
 def broken_off(handler: BaseHTTPRequestHandler) -> None:
@@ -518,7 +519,7 @@ def test_a_month_of_more_than_a_page_has_room_for_is_read(tmp_path: Path) -> Non
     (tmp_path / "key").write_text(bills.key)
     with served(bills, wide_pages(openai_page, "/costs", 5_000 * 450)) as address:
         found = collected(Openai(key_file=Location(tmp_path / "key"), base_url=f"{address}/v1"))
-    assert pages.MOST_BYTES < 31 * 5_000 * 450
+    assert MOST_BYTES < 31 * 5_000 * 450
     assert money(found) == int(TOTAL * 10**9)
 
 

@@ -26,6 +26,7 @@ from rdspend.errors import ConfigError
 from rdspend.ledger import Writer
 from rdspend.period import parse_period
 from rdspend.pipeline import STAGES, Outcome, Pipeline
+from rdspend.policy import load_policy
 from rdspend.reading import Reader
 from rdspend.schema import ATTRIBUTIONS, PUBLICATIONS, STATEMENTS, Breakdown, Location
 
@@ -508,7 +509,7 @@ def test_rows_are_looked_for_where_most_money_moved_and_the_rest_is_still_told(l
     whole = lab.diff(limit=1000)
     before, after = (Revision(lab.reader.ledger.snapshot(run), None) for run in ("1", "2"))
     with Engine() as engine:
-        found = compare(engine, OCTOBER, "epoch", "USD", (before, after), 1000, look_at=1)
+        found = compare(engine, OCTOBER, load_policy("epoch"), "USD", (before, after), 1000, look_at=1)
     assert (found.rows_looked_at, found.rows_moved, whole.rows_looked_at) == (48, 192, 192)
     assert {(row.resource, row.start[:10]) for row in found.rows} <= {("i-1", "2026-10-01"), ("i-1", "2026-10-02")}
     assert found.rows == tuple(row for row in whole.rows if row in found.rows)

@@ -19,11 +19,19 @@ FULL = (
     ("bench_land_cur.py", "4000000"),
     ("bench_land_cur.py", "replace", "10000000"),
     ("bench_tag.py",),
+    ("bench_rules.py",),
     ("bench_learned.py",),
     ("bench_report.py", "1000000"),
+    ("bench_report_html.py", "1000000"),
+    ("bench_policy.py", "1000000"),
+    ("bench_release.py", "1000000"),
     ("bench_diff.py", "10000000"),
+    ("bench_focus_export.py", "10000000"),
     ("bench_scrape.py",),
+    ("bench_refresh.py",),
+    ("bench_teams.py",),
     ("bench_backfill.py", "1000"),
+    ("bench_dashboards.py",),
     ("bench_slurm.py",),
 )
 QUICK = (
@@ -31,8 +39,14 @@ QUICK = (
     ("bench_land_focus.py", "1000000"),
     ("bench_land_cur.py", "1000000"),
     ("bench_report.py", "100000"),
+    ("bench_report_html.py", "100000"),
+    ("bench_policy.py", "100000"),
+    ("bench_release.py", "100000"),
     ("bench_diff.py", "1000000"),
+    ("bench_focus_export.py", "1000000"),
     ("bench_scrape.py",),
+    ("bench_refresh.py", "10000", "50"),
+    ("bench_teams.py", "10000", "1000000"),
 )
 
 

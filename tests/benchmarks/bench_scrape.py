@@ -4,7 +4,7 @@
 
 The daemon runs in a process of its own, as it does in service; the four scrapers are processes too and keep their
 connection. Prints one line of JSON for each encoding: milliseconds of a whole scrape (first byte sent to last byte read)
-and of rendering the page once. Prometheus asks for gzip; the plain page is there to compare.
+and of rendering both forms of the page once. Prometheus asks for OpenMetrics and gzip; the plain page is there to compare.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from breakdowns import build, many
 
-from exporters.prometheus import Prometheus
+from exporters.prometheus import OPEN_METRICS, Prometheus
 from rdspend.daemon import Daemon
 from rdspend.schema import Health
 
@@ -33,7 +33,7 @@ def serve(series: int, pipe: Connection) -> None:
     made = build(many(series // 2))  # cost and GPU-seconds: two series a cell
     exporter = Prometheus("127.0.0.1:0")
     started = time.perf_counter()
-    page = exporter.render([made], Health("bench"))
+    page = exporter.forms([made], Health("bench"))[OPEN_METRICS]
     render_ms = (time.perf_counter() - started) * 1000
     daemon = Daemon(lambda _: ([made], Health("bench")), {"prometheus": exporter}, 3600, "bench", lambda _: None)
     daemon.start()
@@ -47,7 +47,7 @@ def scrape(address: tuple[str, int], encoding: str, scrapes: int) -> list[float]
     times = []
     for _ in range(scrapes):
         started = time.perf_counter()
-        connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
+        connection.request("GET", "/metrics", headers={"Accept": OPEN_METRICS, "Accept-Encoding": encoding})
         body = connection.getresponse().read()
         times.append((time.perf_counter() - started) * 1000)
         assert len(body) > 1000
