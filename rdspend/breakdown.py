@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -81,8 +81,11 @@ def gpu_seconds(part_seconds: int) -> Decimal:
     return (Decimal(int(part_seconds)) / GPU_PARTS).quantize(MICRO, ROUND_HALF_EVEN)
 
 
-def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
-    """Views of the period's rows: money, time and findings by month; jobs, placements and tags that may touch it."""
+def open_views(engine: Engine, snapshot: Snapshot, period: Period, without: Collection[str] = ()) -> None:
+    """Views of the period's rows: money, time and findings by month; jobs, placements and tags that may touch it.
+
+    without  kinds of taggers whose answers are left out
+    """
     months, first = set(period.months), period.months[0]
     for table, column in (
         ("charges", "billing_period"),
@@ -94,8 +97,13 @@ def open_views(engine: Engine, snapshot: Snapshot, period: Period) -> None:
     low = _earliest_day(engine, snapshot, first)
     snapshot.view(engine, "jobs", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
     snapshot.view(engine, "placements", lambda p: p["end_day"] == "open" or p["end_day"] >= low)
+
+    def near(partition: Mapping[str, str]) -> bool:
+        month = partition["end_month"]
+        return (month == "open" or month >= low[:7]) and partition.get("tagger", "").split(".")[0] not in without
+
     for table in ("tags", "families"):
-        snapshot.view(engine, table, lambda p: p["end_month"] == "open" or p["end_month"] >= low[:7])
+        snapshot.view(engine, table, near)
     snapshot.view(engine, "claims")
     snapshot.view(engine, "tokens", lambda p: p["billing_period"] in months)
     snapshot.view(engine, "estimate_errors", lambda p: p["month"] <= period.months[-1])

@@ -97,7 +97,7 @@ class Listing:
 class Answer:
     """One tagger's answer for the job, or for a segment of it. One that abstains may tell chances.
 
-    won              it decided the activity, or the stage, in some part of the segment
+    won              it decided the activity, the stage, or (agreeing with the winner) the release, in some part of the segment
     role, release    what the job was to a release; "" for none
     start, end       of the segment; "" for the job's own
     why              who won, and why
@@ -264,7 +264,10 @@ def _record(engine: Engine, key: str) -> tuple[tuple[str, str], ...]:
 
 
 def _answers(engine: Engine, key: str) -> tuple[Answer, ...]:
-    """All answers, by authority. Between two borders of segments the first that says an activity decides it; so its stage."""
+    """All answers, by authority. Between two borders of segments the first that says an activity decides it; so its stage.
+
+    The release is decided by the first that names one and says the activity that won.
+    """
     rows = engine.records("job_answers", {"job_key": key})
     rows.sort(key=lambda row: (authority(row["tagger"]), row["tagger"], row["since"]))
     borders = sorted({row[end] for row in rows for end in ("since", "until")})
@@ -276,13 +279,17 @@ def _answers(engine: Engine, key: str) -> tuple[Answer, ...]:
             told = [number for number in here if rows[number][word] is not None]
             if told:
                 won[told[0]].add(word)
+            if told and word == "activity":
+                same = [n for n in told if rows[n]["role"] is not None and rows[n]["activity"] == rows[told[0]]["activity"]]
+                won.update({n: won[n] | {"release"} for n in same[:1]})
             for lost in told[1:]:
                 over[lost].add(rows[told[0]]["tagger"])
     return tuple(_answer(row, won[number], over[number]) for number, row in enumerate(rows))
 
 
 def _answer(row: Mapping[str, Any], won: set[str], over: set[str]) -> Answer:
-    decided = " and ".join(word for word in ("activity", "stage") if word in won)
+    asked = ("activity", "stage") if "activity" in won else ("stage", "release")
+    decided = " and ".join(word for word in asked if word in won)
     first = ", ".join(sorted(over, key=lambda tagger: (authority(tagger), tagger)))
     if decided:
         why = f"decides the {decided}" + (f"; {first} ranks before it in the rest" if first else "")

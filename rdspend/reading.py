@@ -268,11 +268,16 @@ class Reader:
             rule, policy = self.config.engine.share_rule, chosen_policy(self.config)
             return export_focus(engine, snapshot, attributed, period, out, policy=policy, share_rule=rule, **how)
 
-    def jobs(self, period: Period, currency: str | None, as_of: str | None = None) -> tuple[Engine, str]:
-        """An engine with the table `job_money` of the period's jobs, for the caller to close, and the currency of its money."""
+    def jobs(
+        self, period: Period, currency: str | None, as_of: str | None = None, without: Collection[str] = ()
+    ) -> tuple[Engine, str]:
+        """An engine with the table `job_money` of the period's jobs, for the caller to close, and the currency of its money.
+
+        without  kinds of taggers whose answers are left out
+        """
         snapshot = self._snapshot(as_of, period)
         engine = Engine(self.config.engine.memory_limit, self.config.engine.threads)
-        open_views(engine, snapshot, period)
+        open_views(engine, snapshot, period, without)
         chosen = choose_currency(engine, currency)
         make_cells(engine, chosen, chosen_policy(self.config))
         return engine, chosen

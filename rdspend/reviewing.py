@@ -295,7 +295,8 @@ def begin(config: Config, period: Period, currency: str | None = None, file: Pat
     file = file or place(config)
     given = reviews.read(file) if file.exists() else ()
     policy = chosen(config)
-    engine, of = Reader(config).jobs(period, currency)
+    # What tags of the ledger have from the file as it was then must not stay when the file says otherwise.
+    engine, of = Reader(config).jobs(period, currency, without=("review", "likeness"))
     try:
         return _begin(config, engine, of, policy, file, given)
     except BaseException:

@@ -130,3 +130,17 @@ def test_the_page_quotes_what_the_examples_give(under: Under) -> None:
         assert b.policy.name == own
         assert percent(b, "final_training") == Decimal(share)
         assert percent(under(example, other), "final_training") == Decimal(its)
+
+
+def test_a_label_that_agrees_with_a_release_leaves_the_job_in_it_and_one_that_does_not_takes_it_out(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "deepseek-r1", tmp_path / "r1")
+    jobs = tmp_path / "r1" / "jobs.csv"
+    text = jobs.read_text()
+    config, period = load(tmp_path / "r1" / "rdspend.toml"), parse_period("2025-01")
+    for activity, share in (("data_generation", "96.6"), ("exploration", "100.0")):
+        jobs.write_text(re.sub(r"^(2,.*),,$", rf"\1,{activity},", text, flags=re.MULTILINE))
+        Pipeline(config).run(period, STAGES)
+        (found,) = Reader(config).breakdowns(period, None)
+        assert percent(found, "final_training") == Decimal(share), activity
+        side = Reader(config).compare_policies(period, None, None).sides[0]
+        assert next(line.share for line in side.lines if line.name == "final_training") == found.lines[3].share

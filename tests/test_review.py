@@ -373,6 +373,15 @@ def test_the_figures_after_the_answers_are_those_of_the_ledger_tagged_with_them(
             assert abs(line.share - figures[-1].shares[line.name]) < 0.002, line.name
 
 
+def test_answers_that_the_ledger_was_tagged_with_are_gone_when_the_file_is(fresh: Path) -> None:
+    with (queue := opened(fresh)).engine:
+        figures = answered(queue, truth_of(fresh), 4)
+    Pipeline(load(fresh)).run(parse_period(PERIOD), ("tag",))
+    (fresh.parent / "reviews.csv").unlink()
+    with (queue := opened(fresh)).engine:
+        assert queue.figures().shares == figures[0].shares != figures[-1].shares
+
+
 def test_before_any_answer_the_figures_are_those_of_the_report(fresh: Path) -> None:
     (published,) = Reader(load(fresh)).breakdowns(parse_period(PERIOD), None)
     with (queue := opened(fresh)).engine:
