@@ -99,7 +99,16 @@ def _listing(console: Console, found: Listing) -> None:
 
 def _job(console: Console, found: JobExplanation, limit: int) -> None:
     job = found.job
-    heading(console, f"job {job.job_key}: {money(found.cost)} {found.currency}, {job.gpu_hours:,.2f} GPU-hours, {job.category}")
+    to = f"{job.category}, in parts" if found.parts else job.category
+    heading(console, f"job {job.job_key}: {money(found.cost)} {found.currency}, {job.gpu_hours:,.2f} GPU-hours, {to}")
+    if found.parts:
+        listed = grid("from", "to", "went to", "as", "GPU-hours", "cost", right=("GPU-hours", "cost"))
+        for part in found.parts:
+            claimed = f"{part.role} of {part.release}" if part.role else ""
+            told = (part.start, part.end, " ".join(filter(None, (part.category, part.stage))), claimed)
+            listed.add_row(*map(visible, told), f"{part.gpu_hours:,.2f}", money(part.cost))
+        console.print(listed)
+        console.print()
     listed = grid("record", "")
     for name, value in found.record:
         listed.add_row(name, visible(value))

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from rdspend.attribution import ShareRule, month_span, share_of_node
-from rdspend.breakdown import gpu_hours, money, open_views
+from rdspend.breakdown import MICROS, gpu_hours, money, open_views
 from rdspend.config import authority
 from rdspend.engine import Engine
 from rdspend.errors import ConfigError, ConservationError
@@ -149,8 +149,27 @@ class BillLine:
 
 
 @dataclass(frozen=True)
+class JobPart:
+    """A stretch of a job that answers cut, what it went to, and its part of the cost. `end` is empty while the job runs."""
+
+    start: str
+    end: str
+    category: str
+    stage: str
+    role: str
+    release: str
+    cost: Decimal
+    billed_cost: Decimal
+    gpu_hours: Decimal
+
+
+@dataclass(frozen=True)
 class JobExplanation:
-    """A job, and what paid for it. borne: what of its cost is idle or shared money that the policy has it bear: no line is."""
+    """A job, and what paid for it.
+
+    parts  of a job that answers cut: they add up to it; empty for one that went to one thing as a whole
+    borne  what of its cost is idle or shared money that the policy has it bear: no line is
+    """
 
     job: JobRow
     record: tuple[tuple[str, str], ...]
@@ -162,6 +181,7 @@ class JobExplanation:
     currency: str
     borne: Decimal = Decimal(0)
     billed_borne: Decimal = Decimal(0)
+    parts: tuple[JobPart, ...] = ()
 
 
 def list_figure(engine: Engine, target: Target, limit: int, currency: str) -> Listing:
@@ -237,6 +257,7 @@ def explain_job(
     if not job:
         raise ConfigError(f"job {key!r} neither cost anything nor held a GPU in {', '.join(attributed)}")
     *_, effective, _, billed, borne, billed_borne = job[0]
+    parts = _parts(engine, key)
     record = _record(engine, key)
     answers = _answers(engine, key)
     placements = _placements(engine, key)
@@ -255,7 +276,17 @@ def explain_job(
             f"(billed {billed_own}); they must be equal"
         )
     cost = (money(effective), money(billed), currency, money(borne), money(billed_borne))
-    return JobExplanation(_job_row(job[0]), record, answers, placements, lines, *cost)
+    return JobExplanation(_job_row(job[0]), record, answers, placements, lines, *cost, parts)
+
+
+def _parts(engine: Engine, key: str) -> tuple[JobPart, ...]:
+    if not engine.value("SELECT EXISTS (SELECT 1 FROM cut_job WHERE job_key = ?)", [key]):
+        return ()
+    rows = engine.read("explained_part", {"job_key": key}, latest=LATEST * MICROS)
+    return tuple(
+        JobPart(start, end, category, stage, role, release, money(cost), money(billed), gpu_hours(parts))
+        for start, end, category, stage, role, release, cost, billed, parts in rows
+    )
 
 
 def _record(engine: Engine, key: str) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ import pytest
 from organisations import write_organisation
 
 from rdspend.config import Config, load
-from rdspend.explanation import Listing
+from rdspend.explanation import JobExplanation, Listing
 from rdspend.period import parse_period
 from rdspend.pipeline import STAGES, Pipeline
 from rdspend.reading import Reader
@@ -89,3 +89,20 @@ def test_what_nobody_answers_any_more_nobody_said(lab: Config) -> None:
     (cause,) = Reader(lab).diff(OCTOBER, None, None, None, 20).causes
     assert (cause.count, cause.money) == (1, 6 * HOUR)
     assert cause.words == "nobody says unclassified, before rule said exploration"
+
+
+def test_a_job_that_is_cut_is_explained_part_by_part(lab: Config) -> None:
+    found = Reader(lab).explain(OCTOBER, "c1/1/1790812800", None, None, 20)
+    assert isinstance(found, JobExplanation)
+    assert [(part.start[11:16], part.end[11:16], part.category, part.release, part.cost) for part in found.parts] == [
+        ("00:00", "03:00", "exploration", "", 3 * HOUR),
+        ("03:00", "09:00", "final_training", "falcon", 6 * HOUR),
+        ("09:00", "12:00", "exploration", "", 3 * HOUR),
+    ]
+    assert sum(part.cost for part in found.parts) == found.cost
+
+
+def test_a_job_that_is_not_cut_has_no_parts(lab: Config) -> None:
+    found = Reader(lab).explain(OCTOBER, "2", None, None, 20)
+    assert isinstance(found, JobExplanation)
+    assert found.parts == ()
