@@ -155,6 +155,12 @@ def test_tokens_have_a_price_where_they_are_known(engine: Engine) -> None:
     assert (of["data"].gpu_jobs, of["data"].api_jobs) == (0, 1)
 
 
+def test_a_job_without_gpus_tokens_and_labels_is_in_the_table_too(engine: Engine) -> None:
+    engine.execute("UPDATE jobs SET labels = NULL")
+    found = workload.found(engine)
+    assert sum(line.gpu_cost + line.api_cost for line in found) == Decimal(sum(job[8] for job in JOBS))
+
+
 def test_a_job_in_two_parts_has_its_tokens_once(engine: Engine) -> None:
     engine.execute("INSERT INTO job_money VALUES ('api/6/1', 1, 'data_generation', '', 'data', '', 'api', 0, 0)")
     assert {line.step: line.tokens for line in workload.found(engine)}["data"] == 8_000_000
