@@ -110,6 +110,12 @@ def test_the_smallest_labs_can_be_made(size: Size, tmp_path: Path) -> None:
     assert all(r["BillingPeriodStart"] == f"{size.month}-01T00:00:00Z" for r in read_csv(tmp_path / "bill.csv"))
 
 
+def test_a_final_run_whose_last_pause_passes_the_end_has_no_segment_after_it(tmp_path: Path) -> None:
+    write_month(tmp_path, Size(jobs=200, nodes=64, month="2025-06", seed=5))
+    jobs = read_csv(tmp_path / "jobs.csv")
+    assert not [job for job in jobs if job["end_time"] and job["start_time"] and job["end_time"] < job["start_time"]]
+
+
 def test_every_file_is_marked_synthetic(month: Path) -> None:
     assert "SYNTHETIC" in (month / "README").read_text(encoding="utf-8").splitlines()[0]
     assert "SYNTHETIC" in (month / "rules.toml").read_text(encoding="utf-8").splitlines()[0]

@@ -322,6 +322,10 @@ def _final_run(size: Size, rng: np.random.Generator, number: int, world: _World)
     while True:
         u, v, w = rng.random(3)
         lasts = int(min(max(7200.0, (0.4 - math.log1p(-u)) * 30 * 3600), 96 * 3600.0))
+        if rows and moment >= world.final_end:
+            # The pause went past the end: the segment before was the last one, and it completed.
+            rows[-1] = (*rows[-1][:3], COMPLETED, -1)
+            break
         if moment + lasts >= world.final_end - 3600:
             rows.append((job, moment, world.final_end - moment, COMPLETED, -1))
             break
