@@ -373,12 +373,13 @@ def test_the_figures_after_the_answers_are_those_of_the_ledger_tagged_with_them(
             assert abs(line.share - figures[-1].shares[line.name]) < 0.002, line.name
 
 
-def test_answers_that_the_ledger_was_tagged_with_are_gone_when_the_file_is(fresh: Path) -> None:
+def test_answers_that_the_ledger_was_tagged_with_are_gone_when_the_file_is(fresh: Path, tmp_path: Path) -> None:
     with (queue := opened(fresh)).engine:
         figures = answered(queue, truth_of(fresh), 4)
-    Pipeline(load(fresh)).run(parse_period(PERIOD), ("tag",))
+    config = replace(load(fresh), ledger=tmp_path / "ledger")
+    Pipeline(config).run(parse_period(PERIOD), STAGES)
     (fresh.parent / "reviews.csv").unlink()
-    with (queue := opened(fresh)).engine:
+    with (queue := reviewing.begin(config, parse_period(PERIOD))).engine:
         assert queue.figures().shares == figures[0].shares != figures[-1].shares
 
 
