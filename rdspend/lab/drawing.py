@@ -318,7 +318,8 @@ def _outcomes(u: Floats, gpu_seconds: Ints, cpu: bool, serving: bool) -> Ints:
 
 def _final_run(size: Size, rng: np.random.Generator, number: int, world: _World) -> Runs:
     """One run of several weeks in segments: nodes fail, the loss spikes, the time limit comes, and it starts again."""
-    moment, job, rows = size.start + FINAL_START_SECONDS, 0, []
+    rows: list[tuple[int, int, int, int, int]] = []
+    moment, job = size.start + FINAL_START_SECONDS, 0
     while True:
         u, v, w = rng.random(3)
         lasts = int(min(max(7200.0, (0.4 - math.log1p(-u)) * 30 * 3600), 96 * 3600.0))
